@@ -1,0 +1,157 @@
+"""What happens before and around a command: errors without a traceback, run directories that never collide, `resume=`.
+
+Imports no torch: `train.py --help` and shell completion come through here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from recipes.errors import RecipesError, did_you_mean, nearest
+
+USER_ERROR = 2
+_claimed: dict[str, str] = {}
+
+
+def config_dir() -> Path:
+    """The configs: inside an installed package, or at the top of a checkout."""
+    inside = Path(__file__).resolve().parents[1] / "configs"
+    return inside if inside.is_dir() else Path(__file__).resolve().parents[3] / "configs"
+
+
+def unused_dir(wanted: str) -> str:
+    """`wanted`, or `wanted-2`, `-3`, ... if it is taken. The directory is made here, so two runs of the same second get two.
+
+    Hydra resolves the value several times; within a process the first answer stands.
+    """
+    if wanted not in _claimed:
+        name, number = wanted, 1
+        while True:
+            try:
+                os.makedirs(name, exist_ok=False)
+                break
+            except FileExistsError:
+                number += 1
+                name = f"{wanted}-{number}"
+        _claimed[wanted] = name
+    return _claimed[wanted]
+
+
+OmegaConf.register_new_resolver("unused_dir", unused_dir, replace=True)
+
+
+def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:
+    """Run a `@hydra.main` function: the user's mistakes end with one screen of text and exit code 2, bugs with their traceback."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them and leaving with 1
+    try:
+        sys.argv[1:] = _with_resumed_overrides(sys.argv[1:] if argv is None else argv)
+        main()
+    except RecipesError as error:
+        leave(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        leave(_explain(error, sys.argv[1:]))
+
+
+def leave(message: str, code: int = USER_ERROR) -> None:
+    """Print a user's error to stderr and exit."""
+    print(f"Error: {message}", file=sys.stderr)  # noqa: T201  the last words of a command, before any console exists
+    raise SystemExit(code)
+
+
+def _with_resumed_overrides(argv: list[str]) -> list[str]:
+    """`resume=<run>` stands for the overrides of that run, in its directory; what is typed beside it is added, and checked later."""
+    wanted = [a.partition("=")[2] for a in argv if a.startswith("resume=")]
+    if not wanted or wanted[-1] in ("", "null"):
+        return argv
+    if "-m" in argv or "--multirun" in argv:
+        raise RecipesError("resume: continues one run; drop `-m`, or name the directory of one job of the sweep")
+    run_dir = find_resumable(wanted[-1])
+    stored = OmegaConf.load(run_dir / ".hydra" / "overrides.yaml")
+    hydra_own = [f"hydra.run.dir={run_dir}", "hydra.output_subdir=null"]
+    kept = [str(o) for o in stored if not str(o).startswith(("resume=", "hydra."))]
+    return kept + [a for a in argv if not a.startswith("resume=")] + hydra_own + [f"resume={run_dir}"]
+
+
+def find_resumable(wanted: str) -> Path:
+    """The run directory that `resume=` means; `auto` is the newest unfinished one below outputs/ and multirun/."""
+    if wanted != "auto":
+        run_dir = Path(wanted).expanduser()
+        if not (run_dir / ".hydra" / "overrides.yaml").is_file():
+            raise RecipesError(f"resume: '{wanted}' is not a run directory (it has no .hydra/overrides.yaml); give one, or `resume=auto`")
+        return run_dir.resolve()
+    found = [p.parents[1] for root in ("outputs", "multirun") for p in Path(root).glob("**/checkpoints/last.pt")]
+    unfinished = [d for d in found if '"finished"' not in _read(d / "status.json") and (d / ".hydra" / "overrides.yaml").is_file()]
+    if not unfinished:
+        raise RecipesError("resume=auto: no unfinished run with a checkpoint below outputs/ or multirun/")
+    return max(unfinished, key=lambda d: (d / "checkpoints" / "last.pt").stat().st_mtime).resolve()
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _explain(error: Exception, argv: list[str]) -> str:
+    """Hydra's and OmegaConf's errors in our words: where, what was given, what is allowed, the nearest fix."""
+    text = str(error).strip()
+    if match := re.search(r"Could not override '([^']+)'", text):
+        return _unknown_key(match[1], argv)
+    if match := re.search(r"Could not find '([^']+)'", text):
+        group, _, option = match[1].rpartition("/")
+        options = sorted(p.stem for p in (config_dir() / group).glob("*.yaml"))
+        if options:
+            return f"{group}={option}: there is no such option; {_close_or_all(option, options)}"
+    if match := re.search(r"Could not override '?([\w/]+)'?.*\n?.*No match in the defaults list", text):
+        return _unknown_key(match[1], argv)
+    if type(error).__name__ == "OverrideParseException":
+        return f"{text.splitlines()[0]}\n  An override is key=value; quote values with spaces or commas for the shell: '\"a b\"', '[1,2]'."
+    return text.split("\nTo append to your config")[0].split("\nSet the environment variable")[0]
+
+
+def _unknown_key(key: str, argv: list[str]) -> str:
+    known = _known_keys(argv)
+    head, _, tail = key.rpartition(".")
+    siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == head]
+    close = nearest(tail, siblings) if siblings else None
+    best = (f"{head}.{close}" if head else close) if close else nearest(key, known)
+    if best:
+        return f"{key}: there is no such setting; did you mean '{best}'?"
+    where = f"settings of '{head}'" if siblings and head else "settings"
+    return f"{key}: there is no such setting; {where}: {', '.join(sorted(siblings) or sorted(k for k in known if '.' not in k))}"
+
+
+def _close_or_all(name: str, options: list[str]) -> str:
+    close = nearest(name, options)
+    return f"did you mean '{close}'? ({', '.join(options)})" if close else did_you_mean(name, options)
+
+
+def _known_keys(argv: list[str]) -> list[str]:
+    """Every key of the config that the group choices of `argv` compose, or of the default one where they do not."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    choices = [a for a in argv if re.fullmatch(r"[\w/]+=\w+", a) and (config_dir() / a.partition("=")[0]).is_dir()]
+    for overrides in (choices, []):
+        GlobalHydra.instance().clear()
+        try:
+            with initialize_config_dir(str(config_dir()), version_base="1.3"):
+                config = OmegaConf.to_container(compose("train", overrides=overrides), resolve=False)
+        except (HydraException, OmegaConfBaseException):
+            continue
+        return list(_flat(config))
+    return []
+
+
+def _flat(config: Any, prefix: str = "") -> Any:
+    for key, value in config.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")

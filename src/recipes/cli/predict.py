@@ -1,0 +1,61 @@
+"""`predict`: an unlabelled file in, the same rows with class and probabilities out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from recipes.data import read_inputs
+from recipes.errors import DataError, did_you_mean
+from recipes.inference import Predictor
+
+if TYPE_CHECKING:
+    from recipes.cli.main import PredictArguments
+
+_WRITERS = {".csv": "CSV", ".tsv": "TSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines", ".parquet": "Parquet"}
+
+
+def predict(arguments: PredictArguments) -> None:
+    """Read `input`, score every row, and write it with `prediction` and one `p_<class>` column a class to `output`.
+
+    Raises DataError for input that the model cannot read or output that cannot be written; an existing output is replaced only when all
+    rows are scored.
+    """
+    output = Path(arguments.output).expanduser()
+    if output.suffix not in _WRITERS:
+        raise DataError(f"output: '{output.name}' has no known suffix; {did_you_mean(output.suffix, _WRITERS)}")
+    if not output.parent.is_dir():
+        raise DataError(f"output: there is no directory {output.parent}")
+    predictor = Predictor.load(arguments.run, device=arguments.device)
+    predictor.batch_size = arguments.batch_size
+    started = time.perf_counter()
+    frame = read_inputs(Path(arguments.input), predictor.columns)
+    probabilities = predictor.predict_proba(frame)
+    decisions = predictor.decide(probabilities)
+    scored = frame.with_columns(
+        pl.Series("prediction", decisions, dtype=pl.List(pl.String) if predictor.facts.task == "multilabel" else pl.String),
+        *(pl.Series(f"p_{name}", probabilities[:, c]) for c, name in enumerate(predictor.classes)),
+    )
+    write(scored, output)
+    seconds = time.perf_counter() - started
+    print(f"{len(scored):,} rows scored in {seconds:.1f} s: {output}")  # noqa: T201
+
+
+def write(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame in the format of the suffix, whole or not at all. Lists become `;`-separated text where the format has none."""
+    partial = path.with_name(f".{path.name}.partial")
+    flat = frame.with_columns(pl.col(pl.List(pl.String)).list.join(";")) if path.suffix in (".csv", ".tsv") else frame
+    try:
+        if path.suffix == ".parquet":
+            flat.write_parquet(partial)
+        elif path.suffix in (".jsonl", ".ndjson"):
+            flat.write_ndjson(partial)
+        else:
+            flat.write_csv(partial, separator="\t" if path.suffix == ".tsv" else ",")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"output: {path} could not be written: {error.strerror or error}") from error

@@ -1,0 +1,134 @@
+"""The whole config, checked before any data is read: every group against its kind, every key against a signature."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from recipes.config import build_plain, check, check_settings, check_value, fail, resolve
+from recipes.config.types import NonNegativeInt
+from recipes.data import Features, Source, Task
+from recipes.errors import ConfigError, did_you_mean
+from recipes.evaluation import check_monitor, direction
+from recipes.losses import Loss
+from recipes.models import Model
+from recipes.optim import Schedule, optimizer_problems
+from recipes.sampling import Sampler
+from recipes.training.events import Listener
+from recipes.training.precision import check_precision, resolve_device
+from recipes.training.settings import Trainer
+
+GROUPS: dict[str, type] = {
+    "data": Source,
+    "features": Features,
+    "model": Model,
+    "sampler": Sampler,
+    "mining": Sampler,
+    "loss": Loss,
+    "scheduler": Schedule,
+    "logger": Listener,
+}
+# Keys that do not change what is learned: they may differ when a run is resumed.
+_FREE_IN_TRAINER = ("progress", "device", "log_every", "threads", "checkpoint")
+FREE_KEYS = ("resume", "logger", "data.cache", *(f"trainer.{key}" for key in _FREE_IN_TRAINER))
+_BETTER = {"max": "larger", "min": "smaller"}
+
+
+@dataclass(frozen=True)
+class _Top:
+    """Keys that stand beside the groups."""
+
+    seed: NonNegativeInt = 0
+    task: Task | None = None
+    monitor: str = "val/f1_macro"
+    resume: str | None = None
+    trust: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A checked config. Groups stay mappings until their component is built; the rest is typed."""
+
+    plain: dict[str, Any]
+    trainer: Trainer
+    top: _Top
+    device: torch.device
+
+    def group(self, name: str) -> dict[str, Any]:
+        return self.plain[name]
+
+    def identity(self) -> dict[str, Any]:
+        """The part of the config that a resumed run must share with its checkpoint."""
+        flat = dict(_flatten(self.plain))
+        return {k: v for k, v in flat.items() if not any(k == free or k.startswith(f"{free}.") for free in FREE_KEYS)}
+
+
+def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
+    """Plain, checked settings from a composed config. One ConfigError lists every problem."""
+    plain = _to_plain(config)
+    top_values = {k: v for k, v in plain.items() if k not in GROUPS and k not in ("trainer", "optimizer")}
+    known = [*GROUPS, "optimizer", "trainer", *(f.name for f in dataclasses.fields(_Top))]
+    problems = [f"{k}: unknown setting; {did_you_mean(k, known)}" for k in top_values if k not in known]
+    for f in dataclasses.fields(_Top):
+        if f.name in top_values:
+            problems += check_value(top_values[f.name], _top_type(f.name), f.name)
+    trust = top_values.get("trust") or []
+    for name, kind in GROUPS.items():
+        problems += check(kind, plain.get(name), name, trust=trust)
+    problems += optimizer_problems(plain.get("optimizer"), trust)
+    problems += check_settings(Trainer, plain.get("trainer", {}), "trainer")
+    fail(problems)
+    top = build_plain(_Top, top_values, "config")
+    trainer = build_plain(Trainer, plain["trainer"], "trainer")
+    device = resolve_device(trainer.device)
+    check_precision(trainer.precision, device)
+    check_monitor(top.monitor, top.task)
+    stopping = trainer.early_stopping
+    if stopping.monitor is not None:
+        check_monitor(stopping.monitor, top.task)
+    follows = stopping.monitor or top.monitor
+    if stopping.mode not in ("auto", direction(follows)):
+        raise ConfigError(f"trainer.early_stopping.mode: {follows} is better when it is {_BETTER[direction(follows)]}; use mode=auto")
+    _check_together(plain, top, trainer)
+    return Settings(plain, trainer, top, device)
+
+
+def _check_together(plain: dict[str, Any], top: _Top, trainer: Trainer) -> None:
+    """Settings that are legal alone and senseless together."""
+    schedule = resolve(Schedule, plain["scheduler"], "scheduler", top.trust)
+    if getattr(schedule, "observes", False) and plain["data"].get("val_fraction") == 0 and not plain["data"].get("val"):
+        raise ConfigError("scheduler=plateau follows a validation metric, and data.val_fraction=0 leaves no validation split")
+    if trainer.clip == "agc" and trainer.clip_value > 0.5:
+        raise ConfigError(
+            f"trainer.clip_value: {trainer.clip_value:g} lets agc clip nothing; it bounds the ratio of gradient to weight: 0.01 is usual"
+        )
+
+
+def _to_plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(config, DictConfig):
+        return dict(config)
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    assert isinstance(plain, dict)
+    return {str(k): v for k, v in plain.items()}
+
+
+def _top_type(name: str) -> Any:
+    return typing.get_type_hints(_Top, include_extras=True)[name]
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Any:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,25 @@
+"""Files to batches: readers, splits, encoders fitted on train only, the cache, and flat tensors that batches are gathered from."""
+
+from recipes.data.batch import Batch
+from recipes.data.dataset import Dataset, prepare
+from recipes.data.encoder import Encoder, load_encoder
+from recipes.data.facts import FACT_NAMES, Facts, Modality, Needs, Representation, Task
+from recipes.data.features import Features
+from recipes.data.split import Split, TrainSplit
+
+__all__ = [
+    "FACT_NAMES",
+    "Batch",
+    "Dataset",
+    "Encoder",
+    "Facts",
+    "Features",
+    "Modality",
+    "Needs",
+    "Representation",
+    "Split",
+    "Task",
+    "TrainSplit",
+    "load_encoder",
+    "prepare",
+]

@@ -1,0 +1,34 @@
+"""Settings of the encoders, for text and for tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from recipes.config.types import PositiveInt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """How rows become numbers. Everything that is counted or measured is fitted on train only.
+
+    Text as tokens reads the first block, text as TF-IDF (a dense model on text) the first two, tables the third.
+    """
+
+    tokenizer: Literal["word", "whitespace", "char"] = "word"
+    lowercase: bool = True
+    min_count: PositiveInt = 1
+    max_vocab: PositiveInt | None = None
+    max_length: PositiveInt | None = 1000
+
+    tfidf_ngrams: PositiveInt = 2
+    tfidf_min_df: PositiveInt = 2
+    tfidf_max_features: PositiveInt | None = None
+    tfidf_sublinear: bool = True
+
+    impute: Literal["median", "mean", "zero"] = "median"
+    standardize: bool = True
+    indicators: bool = True
+    categorical: Literal["onehot", "embed"] = "onehot"
+    category_min_count: PositiveInt = 2
+    category_max_levels: PositiveInt | None = 100

@@ -1,0 +1,111 @@
+"""Encoded splits: flat tensors, from which a batch is one vectorised gather.
+
+B batch, T tokens, C classes or labels, N rows of the split.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recipes.data.batch import Batch
+from recipes.data.stores import Store
+
+if TYPE_CHECKING:
+    import scipy.sparse
+    from typing_extensions import Self
+
+
+class Split:
+    """Rows of one split: encoded features, targets and sample weights.
+
+    name: "train", "val", "test" or "predict". targets: (N,) int64 class index or (N, C) float32; zeros where there are none.
+    weights: (N,) float32, 1 where the data has none. num_classes: C, where it is known. notes: what encoding has to say, with counts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        targets: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+        num_classes: int = 0,
+        notes: list[str] | None = None,
+    ) -> None:
+        self.name = name
+        self.store = store
+        self.num_classes = num_classes
+        self.notes = notes or []
+        self.weighted = weights is not None
+        self._labels = np.zeros(len(store), np.int64) if targets is None else targets
+        self.targets = torch.from_numpy(self._labels)
+        self.weights = torch.ones(len(store)) if weights is None else torch.from_numpy(weights)
+        self.device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the tensors take."""
+        return self.store.nbytes + self.targets.nbytes + self.weights.nbytes
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same rows with all tensors on `device`, where their batches are gathered from then on."""
+        moved = copy.copy(self)
+        moved.device = torch.device(device)
+        moved.store = self.store.to(moved.device)
+        moved.targets, moved.weights = self.targets.to(moved.device), self.weights.to(moved.device)
+        return moved
+
+    def batch(self, rows: np.ndarray, partners: np.ndarray | None = None, mix: np.ndarray | None = None) -> Batch:
+        """Gather rows, (B,) int64, each possibly mixed with a partner row, (B,) int64, by coefficients, (B, 2) float32.
+
+        Targets and weights are those of the first rows. A batch in which no row is mixed has no partner. Nothing here waits for the
+        device. The tensors may be views of the split: read them, do not write into them.
+        """
+        if partners is None or mix is None or not mix[:, 1].any():
+            return self._gather(rows, self.store.width(rows))
+        width = max(self.store.width(rows), self.store.width(partners))
+        batch = self._gather(rows, width)
+        batch.partner = self._gather(partners, width)
+        batch.mix_B2 = self._send(torch.from_numpy(mix))
+        return batch
+
+    def labels(self) -> np.ndarray:
+        """Targets on the CPU: (N,) int64, or (N, C) float32 for multi-label."""
+        return self._labels
+
+    def class_counts(self) -> np.ndarray:
+        """(C,) int64 rows of each class, or of each label for multi-label."""
+        if self._labels.ndim == 2:
+            return (self._labels > 0).sum(0)
+        return np.bincount(self._labels, minlength=self.num_classes)
+
+    def by_length(self) -> np.ndarray:
+        """(N,) int64 all rows, those that are padded to a similar length together; in their own order where nothing is padded."""
+        return self.store.by_length()
+
+    def space(self) -> np.ndarray | scipy.sparse.csr_matrix:
+        """Rows as vectors between which distances mean something: dense features as they are, TF-IDF for texts."""
+        return self.store.space()
+
+    def _gather(self, rows: np.ndarray, width: int) -> Batch:
+        index = self._send(torch.from_numpy(rows))
+        # Without sample weights every slice of the ones is right; it costs no gather.
+        weights = self.weights[: len(rows)] if not self.weighted and len(rows) <= len(self) else self.weights.index_select(0, index)
+        return Batch(index, self.targets.index_select(0, index), weights, **self.store.gather(index, rows, width))  # type: ignore[arg-type]
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        """To the device without waiting: only a copy from pinned memory is asynchronous."""
+        if self.device.type == "cpu":
+            return tensor
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+class TrainSplit(Split):
+    """The train rows: the only type that a Sampler accepts, so that no validation or test row can reach one."""

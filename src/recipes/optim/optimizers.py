@@ -1,0 +1,192 @@
+"""Any torch optimizer over a model: groups with and without decay, L1, fused kernels, and sparse gradients where it knows none."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import nn, optim
+
+from recipes.config import check, check_settings, fail, resolve
+from recipes.config.check import TARGET
+from recipes.config.types import NonNegativeFloat
+from recipes.errors import ConfigError
+from recipes.optim.groups import Groups, parameter_groups, sparse_modules
+
+log = logging.getLogger(__name__)
+
+OWN_SETTINGS: dict[str, Any] = {"l1": NonNegativeFloat, "decay": Literal["weights", "all"]}
+# Parameters of torch's constructors that are not the user's to set.
+GIVEN = ("params", "maximize", "differentiable", "capturable")
+
+# Where torch has a fused kernel in every version that we support.
+_FUSED = {optim.Adam: ("cpu", "cuda"), optim.AdamW: ("cpu", "cuda"), optim.SGD: ("cpu", "cuda"), optim.Adagrad: ("cpu",)}
+_LIKE_ADAM = (optim.Adam, optim.AdamW, optim.NAdam, optim.RAdam, optim.Adamax)
+
+
+class Combined:
+    """Torch optimizers over disjoint parameters, driven as one: the dense part first, then the one for sparse gradients."""
+
+    def __init__(self, *parts: optim.Optimizer) -> None:
+        self.parts = parts
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return [group for part in self.parts for group in part.param_groups]
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for part, own in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(own)
+
+
+def optimizer_problems(settings: Any, trust: Collection[str] = ()) -> list[str]:
+    """What is wrong with the settings of `optimizer`, before there is a model: names and types, and then whatever torch refuses."""
+    problems = check(optim.Optimizer, settings, "optimizer", GIVEN, OWN_SETTINGS, trust)
+    if problems:
+        return problems
+    cls = resolve(optim.Optimizer, settings, "optimizer", trust)
+    if inspect.signature(cls.step).parameters["closure"].default is inspect.Parameter.empty:
+        return [f"optimizer.{TARGET}: {cls.__name__} computes the loss several times a step, and the loop once; use optimizer=adamw"]
+    try:
+        _create(cls, [{"params": [nn.Parameter(torch.zeros(1, 1))]}], _torch_settings(settings))
+    except ConfigError as error:
+        return [str(error)]
+    return []
+
+
+def make_optimizer(settings: Mapping[str, Any], model: nn.Module, trust: Collection[str] = ()) -> optim.Optimizer | Combined:
+    """The optimizer that the settings of `optimizer` describe, over the trainable parameters of `model` where they are now.
+
+    Settings are `_target_`, keyword arguments of that torch optimizer, and two of ours: `decay` (`weights`: `weight_decay` and `l1`
+    leave biases, norm layers and embeddings alone; `all`) and `l1`. After each step every decayed weight w becomes
+    sign(w) * max(|w| - lr * l1, 0), the proximal step of an L1 penalty, which makes exact zeros; like AdamW's decay it does not pass
+    through the moments.
+
+    Sparse gradients: SGD without momentum, Adagrad and SparseAdam take them as they are. Beside Adam and its kin, SparseAdam updates
+    those embeddings, and beside SparseAdam, Adam updates the rest. For any other optimizer the embeddings' gradients are made dense,
+    by setting `sparse` of these modules to False. The log says what was chosen. Sparse gradients are never decayed.
+
+    A plain torch optimizer is returned wherever one suffices. Each group keeps its learning rate as `initial_lr`; see `set_lr`.
+    """
+    cls = resolve(optim.Optimizer, settings, "optimizer", trust)
+    fail(check_settings(cls, settings, "optimizer", GIVEN, OWN_SETTINGS))
+    chosen = _torch_settings(settings)
+    sparse_cls = _sparse_form(cls, chosen)
+    if sparse_cls is None:
+        _make_dense(cls, model)
+    groups = parameter_groups(model, settings.get("decay", "weights"))
+    parts = []
+    if groups.decayed or groups.plain:
+        dense_cls = optim.Adam if cls is optim.SparseAdam else cls
+        parts.append(_create(dense_cls, _decay_groups(dense_cls, groups, chosen), chosen))
+        if settings.get("l1"):
+            _shrink_after_step(parts[0], groups.decayed, settings["l1"])
+        if dense_cls is not cls:
+            log.info("optimizer: SparseAdam is for sparse gradients; Adam updates the parameters that have none")
+    if groups.sparse and sparse_cls is not None:
+        _silence_invariants()
+        parts.append(_create(sparse_cls, [{"params": list(groups.sparse.values())}], _for_sparse(sparse_cls, chosen)))
+        if sparse_cls is not cls:
+            log.info("optimizer: SparseAdam updates %s, whose gradients are sparse", ", ".join(groups.sparse))
+        if settings.get("decay") == "all":
+            log.info("optimizer.decay: 'all' leaves out %s, whose gradients are sparse", ", ".join(groups.sparse))
+    if not parts:
+        raise ConfigError("optimizer: the model has no parameter that can be trained")
+    for part in parts:
+        for group in part.param_groups:
+            group["initial_lr"] = group["lr"]
+    return parts[0] if len(parts) == 1 else Combined(*parts)
+
+
+def set_lr(optimizer: optim.Optimizer | Combined, factor: float) -> None:
+    """Set every group's learning rate to `factor` times the one from the settings."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
+
+
+def _torch_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for torch: ours taken out, and lists as the tuples of floats that torch checks for."""
+    chosen = {key: value for key, value in settings.items() if key != TARGET and key not in OWN_SETTINGS}
+    return {k: tuple(float(x) if isinstance(x, int) else x for x in v) if isinstance(v, list | tuple) else v for k, v in chosen.items()}
+
+
+def _sparse_form(cls: type[optim.Optimizer], chosen: Mapping[str, Any]) -> type[optim.Optimizer] | None:
+    """The optimizer that updates sparse gradients beside or as part of `cls`; None where only dense gradients do."""
+    if cls in (optim.Adagrad, optim.SparseAdam) or (cls is optim.SGD and not chosen.get("momentum")):
+        return cls
+    return optim.SparseAdam if cls in _LIKE_ADAM else None
+
+
+def _make_dense(cls: type[optim.Optimizer], model: nn.Module) -> None:
+    for module in sparse_modules(model):
+        log.warning(
+            "optimizer: %s cannot use sparse gradients, so all %s rows of an embedding are updated in each step, which is slow for large "
+            "ones; optimizer=sgd, adagrad or adam update only the rows of the batch",
+            cls.__name__,
+            f"{module.num_embeddings:,}",
+        )
+        module.sparse = False
+
+
+def _silence_invariants() -> None:
+    """Newer torch warns at the first sparse tensor unless its checks were turned on or off by name: off is what they are."""
+    if not torch.sparse.check_sparse_tensor_invariants.is_enabled():
+        torch.sparse.check_sparse_tensor_invariants.disable()
+
+
+def _decay_groups(cls: type[optim.Optimizer], groups: Groups, chosen: Mapping[str, Any]) -> list[Any]:
+    """Parameters for a constructor, in one group where decay makes no difference: each group costs a kernel call per step."""
+    decay = inspect.signature(cls).parameters.get("weight_decay")
+    if decay is None or not chosen.get("weight_decay", decay.default) or not groups.plain:
+        return [{"params": groups.decayed + groups.plain}]
+    plain = {"params": groups.plain, "weight_decay": 0.0}
+    return [{"params": groups.decayed}, plain] if groups.decayed else [plain]
+
+
+def _for_sparse(cls: type[optim.Optimizer], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings for sparse gradients: those that `cls` knows, without decay and without the kernels that are for dense ones."""
+    known = inspect.signature(cls).parameters
+    kept = {key: value for key, value in chosen.items() if key in known}
+    return kept | {key: value for key, value in (("weight_decay", 0.0), ("fused", False), ("foreach", False)) if key in known}
+
+
+def _create(cls: type[optim.Optimizer], params: list[Any], chosen: Mapping[str, Any]) -> optim.Optimizer:
+    """Construct with the fastest kernels there are; what torch refuses becomes a ConfigError."""
+    known = inspect.signature(cls).parameters
+    kernels: dict[str, Any] = {}
+    if "fused" not in chosen and "foreach" not in chosen:
+        device = params[0]["params"][0].device.type
+        kernels = {"fused": True} if device in _FUSED.get(cls, ()) else {"foreach": True} if "foreach" in known else {}
+    try:
+        return cls(params, **chosen, **kernels)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"optimizer: {cls.__name__} refuses these settings or parameters: {error}") from error
+
+
+def _shrink_after_step(optimizer: optim.Optimizer, decayed: list[nn.Parameter], l1: float) -> None:
+    """The proximal step of `l1`, as a hook, so that it is a plain torch optimizer that is returned."""
+    # A fused kernel may skip the step on the device when fp16 overflowed, out of the hook's sight: let the scaler decide on the host.
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def shrink(optimizer: optim.Optimizer, args: Any, kwargs: Any) -> None:
+        strength = optimizer.param_groups[0]["lr"] * l1
+        for p in decayed:
+            if p.grad is not None:
+                p.copy_(nn.functional.softshrink(p, strength))
+
+    optimizer.register_step_post_hook(shrink)

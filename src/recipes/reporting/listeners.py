@@ -1,0 +1,25 @@
+"""Everything that listens to a training run, in the order in which it has to hear."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from recipes.config import build
+from recipes.reporting.console import Console
+from recipes.reporting.figures import Figures
+from recipes.reporting.files import Files
+from recipes.reporting.progress import ConsoleReport, Mode
+from recipes.training.events import Listener
+
+
+def make_listeners(
+    logger: Mapping[str, Any], progress: Mode, console: Console, rows: Mapping[str, np.ndarray], trust: Collection[str] = ()
+) -> list[Listener]:
+    """Console, files and pictures, and the logger that the config chose; `logger` are its settings, `rows` those of `Files`.
+
+    The user has the final table before pictures are drawn, and the logger finds them drawn.
+    """
+    return [ConsoleReport(console, progress), Files(rows), Figures(), build(Listener, logger, "logger", trust=trust)]

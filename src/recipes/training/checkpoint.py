@@ -1,0 +1,86 @@
+"""Checkpoints: tensors, plain numbers and strings, written whole or not at all, loaded without running any code from them."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recipes.errors import CheckpointError
+
+FORMAT = 1
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` to `path`. A crash, a kill or a full disk in between leaves the old file as it was.
+
+    Raises CheckpointError when the disk does not take it.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Serialised in memory first: torch's own writer turns a full disk into an error that does not say so.
+        buffer = io.BytesIO()
+        torch.save({"format": FORMAT, **state}, buffer)
+        with open(partial, "wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
+        kept = f"the one before it is untouched: {path}" if path.is_file() else "there was none before it"
+        raise CheckpointError(
+            f"the checkpoint could not be written to {path}: {error.strerror or error}; {free / 2**20:,.0f} MiB are free there; {kept}. "
+            f"Make room, then continue with `python train.py resume={path.parent.parent}`"
+        ) from error
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read what `save` wrote. Raises CheckpointError for a missing, truncated or foreign file, naming what else is there."""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint at {path}{_others(path)}") from error
+    except (RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError, ValueError, OSError) as error:
+        raise CheckpointError(f"the checkpoint {path} ({path.stat().st_size:,} bytes) is truncated or damaged{_others(path)}") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        found = state.get("format") if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(f"{path} is not a checkpoint of this version (format {found!r}, expected {FORMAT})")
+    return state
+
+
+def rotate(path: Path, step: int, keep: int) -> None:
+    """Before `path` is replaced: keep it as step-<n>.pt beside it, and of those only the newest `keep - 1`."""
+    if keep <= 1 or not path.is_file():
+        return
+    kept = path.with_name(f"step-{step:09d}.pt")
+    kept.unlink(missing_ok=True)
+    os.link(path, kept)
+    for old in sorted(path.parent.glob("step-*.pt"))[: -(keep - 1)]:
+        old.unlink()
+
+
+def _others(path: Path) -> str:
+    others = sorted((p for p in path.parent.glob("*.pt") if p != path), key=lambda p: p.stat().st_mtime, reverse=True)
+    if not others:
+        return "; there is no other one beside it: start the run again"
+    return f"; beside it are {', '.join(p.name for p in others)}: to continue from one of them, copy it to {path.name}"
+
+
+def _sync_directory(folder: Path) -> None:
+    """Make the rename itself durable; only POSIX systems can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

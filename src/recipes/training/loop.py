@@ -1,0 +1,122 @@
+"""The one loop. Every model, sampler, loss and schedule runs through it, and it names none of them.
+
+    windows -> step (forward, one reduction, backward) -> clip -> refuse what is not finite -> update
+            -> log, evaluate, stop?, save
+
+It is the same on CPU and CUDA; nothing in `_update` waits for a CUDA device, except fp16's scaler.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from recipes.errors import NonFiniteError
+from recipes.training.events import StepLog
+from recipes.training.job import Job
+from recipes.training.scoring import evaluate_split
+
+
+def fit(job: Job) -> str:
+    """Train until a limit, early stopping or an interrupt; returns the reason. The best weights are then in the model.
+
+    Raises NonFiniteError for a loss or gradient that is not a number, after the last good state was saved, and CheckpointError when the
+    disk does not take a checkpoint.
+    """
+    job.model.train()
+    with job.interrupt:
+        try:
+            if job.position.step == 0:
+                job.save()
+            reason = _train(job)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error}\n  {_keep_last_good(job)}") from None
+    if job.interrupt.requested is None:
+        job.load_best()
+    return reason
+
+
+def _train(job: Job) -> str:
+    reason = job.stopper.reason()
+    job.pace()
+    while reason is None and job.position.step < job.total_steps:
+        epoch, done = divmod(job.position.step, job.steps_per_epoch)
+        for window in job.windows(epoch, skip=done):
+            _update(job, window, epoch)
+            reason = _after_update(job)
+            if reason is not None or job.position.step >= job.total_steps:
+                break
+    return reason or f"reached {job.total_steps:,} steps ({job.epoch:g} epochs), the limit"
+
+
+def _update(job: Job, window: np.ndarray, epoch: int) -> None:
+    """One step: the gradient of the window, and one update of the weights with it."""
+    lr = job.set_lr()
+    loss = job.step(window, epoch)
+    job.precision.unscale(job.optimizer)
+    norm = job.clip()
+    job.meter.record(loss, norm, job.position.step, lr, job.gather.rows(window), skippable=job.precision.scaler is not None)
+    if job.precision.step(job.optimizer):
+        job.position.updates += 1
+        job.model.after_step()
+        if job.ema is not None:
+            job.ema.update()
+    job.optimizer.zero_grad()
+    job.position.step += 1
+
+
+def _after_update(job: Job) -> str | None:
+    """Log, evaluate and save where they are due; returns the reason to stop, or None."""
+    step, reason = job.position.step, None
+    last = step >= job.total_steps
+    if step % job.settings.log_every == 0 or step % job.steps_per_epoch == 0 or last:
+        _log(job)
+    if step % job.eval_every == 0 or last:
+        reason = _evaluate(job)
+    if job.interrupt.requested is not None:
+        reason = f"interrupted by {job.interrupt.requested}"
+    if step % job.save_every == 0 or last or reason is not None:
+        job.save()
+    return reason
+
+
+def _log(job: Job) -> None:
+    loss, norm, rows = job.meter.flush()
+    seconds = max(job.pace(), 1e-9)
+    rate = rows / seconds
+    steps_left = job.total_steps - job.position.step
+    size = job.settings.batch_size * job.settings.accumulate
+    lr = float(job.optimizer.param_groups[0]["lr"])
+    left = steps_left * size / rate if rate else 0.0
+    job.listener.log(StepLog(job.position.step, job.epoch, job.total_steps, loss, lr, norm, rate, left))
+
+
+def _evaluate(job: Job) -> str | None:
+    """Score validation with the weights that would be kept, and remember them when they are the best so far."""
+    if job.val is None or job.evaluated_at == job.position.step:
+        return None
+    job.meter.settle()  # weights that are not numbers are refused before they are scored
+    if job.ema is not None:
+        job.ema.swap()
+    s = job.settings
+    found = evaluate_split(job.model, job.loss, job.val, job.facts, job.precision, s.eval_batch_size, job.position.step, job.epoch)
+    job.stopper.observe(found.metrics, job.position.step)
+    improved = job.best.observe(found.metrics, job.position.step)
+    if improved:
+        job.save_best()
+    if job.ema is not None:
+        job.ema.swap()
+    job.schedule.observe(found.metrics[job.best.monitor.partition("/")[2]], job.best.mode)
+    job.evaluated_at = job.position.step
+    job.listener.evaluated(dataclasses.replace(found, improved=improved))
+    job.pace()  # the rate that is shown is that of training
+    return job.stopper.reason()
+
+
+def _keep_last_good(job: Job) -> str:
+    """On the CPU the weights are still those before the bad step: save them. Else the last checkpoint is the last good state."""
+    if job.meter.immediate and job.is_finite():
+        job.meter.flush()
+        job.save()
+    return f"the last good state is in {job.last_path}"

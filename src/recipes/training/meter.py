@@ -1,0 +1,91 @@
+"""Losses and gradient norms of the steps since the last log point, and the refusal of those that are not finite.
+
+On the CPU each value is looked at before the weights change. On CUDA that would make the host wait for the device at every step, so the
+values stay there and are looked at together at each log point, evaluation and checkpoint: the message still names the exact step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recipes.errors import NonFiniteError
+
+
+@dataclass
+class _Kept:
+    step: int
+    lr: float
+    rows: np.ndarray
+
+
+class Meter:
+    """Mean loss and last gradient norm between two log points."""
+
+    def __init__(self, device: torch.device, capacity: int) -> None:
+        self.immediate = device.type == "cpu"
+        self.total, self.count, self.rows = 0.0, 0, 0
+        self.norm: float | None = None
+        self._kept: list[_Kept] = []
+        if not self.immediate:
+            self._buffer_2N = torch.zeros(2, capacity, device=device)
+
+    def record(self, loss: Tensor, norm: Tensor, step: int, lr: float, rows: np.ndarray, skippable: bool = False) -> None:
+        """Take in one step, before its update. `skippable`: a gradient overflow is fp16's own affair, only the loss has to be finite."""
+        self.rows += len(rows)
+        if self.immediate:
+            value, size = float(loss), float(norm)
+            if not (math.isfinite(value) and (skippable or math.isfinite(size))):
+                raise _refusal(step, value, lr, size, rows)
+            self.total += value
+            self.count += 1
+            self.norm = size
+            return
+        if len(self._kept) == self._buffer_2N.shape[1]:
+            self.settle()
+        at = len(self._kept)
+        self._buffer_2N[0, at] = loss.detach()
+        self._buffer_2N[1, at] = norm if not skippable else torch.nan_to_num(norm)
+        self._kept.append(_Kept(step, lr, rows))
+
+    def settle(self) -> None:
+        """Look at what is still on the device; this waits for it. NonFiniteError names the first bad step."""
+        if not self._kept:
+            return
+        losses, norms = self._buffer_2N[:, : len(self._kept)].tolist()
+        kept, self._kept = self._kept, []
+        for loss, norm, k in zip(losses, norms, kept, strict=True):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise _refusal(k.step, loss, k.lr, norm, k.rows)
+            self.total += loss
+            self.count += 1
+            self.norm = norm
+
+    def flush(self) -> tuple[float, float | None, int]:
+        """(mean loss, last gradient norm, rows) since the last flush, and start again."""
+        self.settle()
+        mean, norm, rows = (self.total / self.count if self.count else math.nan), self.norm, self.rows
+        self.total, self.count, self.rows = 0.0, 0, 0
+        return mean, norm, rows
+
+    def state_dict(self) -> dict[str, float | int]:
+        self.settle()
+        return {"total": self.total, "count": self.count, "rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, float | int]) -> None:
+        self.total, self.count, self.rows = float(state["total"]), int(state["count"]), int(state["rows"])
+
+
+def _refusal(step: int, loss: float, lr: float, norm: float, rows: np.ndarray) -> NonFiniteError:
+    what = "loss" if not math.isfinite(loss) else "gradient"
+    shown = ", ".join(map(str, rows[:20])) + (f", ... ({len(rows)} rows)" if len(rows) > 20 else "")
+    return NonFiniteError(
+        f"the {what} of step {step} is not finite: loss {loss:g}, learning rate {lr:g}, gradient norm {norm:g}\n"
+        f"  rows of the batch (of the train split): {shown}\n"
+        "  usual causes: a learning rate too high (try a tenth of it), infinite class weights, fp16 (try trainer.precision=bf16), "
+        "features that are not standardised"
+    )

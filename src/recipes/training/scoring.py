@@ -1,0 +1,72 @@
+"""Whole splits through the model: no gradients, no dropout, nothing averaged over batches.
+
+N rows of a split, C classes or labels.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recipes.data.facts import Facts
+from recipes.data.split import Split
+from recipes.evaluation import evaluate
+from recipes.losses.base import Loss
+from recipes.models.base import Model
+from recipes.training.events import Evaluation
+from recipes.training.precision import Precision
+
+
+@torch.no_grad()
+def score(model: Model, split: Split, batch_size: int, precision: Precision) -> Tensor:
+    """logits_NC of every row, in the split's order, float32 (or float64 as the model is) on the device.
+
+    Rows go through in order of length: padding never changes a result, so this only saves work.
+    """
+    order = split.by_length()
+    was_training = model.training
+    model.eval()
+    try:
+        logits_NC: Tensor | None = None
+        for start in range(0, len(order), batch_size):
+            batch = split.batch(order[start : start + batch_size])
+            with precision.autocast():
+                logits_BC = model(batch)
+            logits_BC = logits_BC if logits_BC.dtype == torch.float64 else logits_BC.float()
+            if logits_NC is None:
+                logits_NC = logits_BC.new_empty(len(split), logits_BC.shape[1])
+            logits_NC[batch.rows] = logits_BC
+    finally:
+        model.train(was_training)
+    assert logits_NC is not None, "an empty split cannot be scored"
+    return logits_NC
+
+
+@torch.no_grad()
+def evaluate_split(
+    model: Model, loss: Loss, split: Split, facts: Facts, precision: Precision, batch_size: int, step: int = 0, epoch: float = 0.0
+) -> Evaluation:
+    """Metrics of one split under the weights as they are."""
+    started = time.perf_counter()
+    logits_NC = score(model, split, batch_size, precision)
+    weights = split.weights.to(logits_NC.device)
+    targets = split.targets.to(logits_NC.device)
+    loss_N = loss(logits_NC, targets)
+    mean_loss = float((loss_N * weights).sum() / weights.sum())
+    logits, labels = logits_NC.cpu().numpy(), split.labels()
+    metrics, per_class = evaluate(
+        logits, labels, facts.task, facts.class_names, weights=split.weights.cpu().numpy().astype(np.float64) if split.weighted else None
+    )
+    return Evaluation(
+        split=split.name,
+        step=step,
+        epoch=epoch,
+        metrics={"loss": mean_loss, **metrics},
+        per_class=per_class,
+        logits=logits.astype(np.float32),
+        targets=labels,
+        seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,51 @@
+"""Settings of the loop: what stands under `trainer` in the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from recipes.config import Duration
+from recipes.config.types import NonNegativeFloat, PositiveFloat, PositiveInt, Range
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """When to stop because validation no longer improves."""
+
+    monitor: str | None = None  # null: the config's `monitor`
+    mode: Literal["auto", "min", "max"] = "auto"  # auto: the direction of the metric
+    patience: PositiveInt | None = 3  # evaluations without improvement; null: never stop early
+    min_delta: NonNegativeFloat = 0.0  # a smaller gain than this is not an improvement
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """When `checkpoints/last.pt` is written, and how many older ones stay beside it."""
+
+    every: Duration | None = None  # null: with each evaluation
+    keep: PositiveInt = 1  # 1: last.pt only; n: also the n - 1 before it, as step-<n>.pt
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """The loop's settings. Strings of durations are parsed by the loop, which knows the steps of an epoch."""
+
+    max_epochs: PositiveInt = 10
+    max_steps: PositiveInt | None = None  # optimizer updates; the smaller of the two limits holds
+    batch_size: PositiveInt = 64  # rows of a forward pass
+    eval_batch_size: PositiveInt = 1024
+    accumulate: PositiveInt = 1  # forward passes to one update: the effective batch is batch_size x accumulate
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str = "auto"  # auto | cpu | cuda | cuda:N
+    clip: Literal["norm", "value", "agc", "none"] = "norm"
+    clip_value: PositiveFloat = 1.0
+    ema: Annotated[float, Range(gt=0, lt=1)] | None = None  # decay of the averaged weights; null: none
+    compile: bool = False
+    deterministic: bool = False
+    eval_every: Duration | None = None  # null: each epoch
+    log_every: PositiveInt = 50  # updates between two log points
+    threads: PositiveInt | None = None  # CPU threads; null: torch's choice
+    progress: Literal["auto", "bar", "log", "off"] = "auto"
+    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+    checkpoint: Checkpointing = field(default_factory=Checkpointing)

@@ -1,0 +1,46 @@
+"""Which evaluation was best, and when to stop waiting for a better one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass
+class Stopper:
+    """Follows one metric. NaN is never an improvement. `patience` counts evaluations; None never stops."""
+
+    monitor: str  # "val/<metric>"
+    mode: Literal["min", "max"]
+    patience: int | None = None
+    min_delta: float = 0.0
+    best: float = math.nan
+    best_step: int = 0
+    waited: int = 0
+
+    def observe(self, metrics: Mapping[str, float], step: int) -> bool:
+        """Take in one evaluation (metrics without their prefix); True when it is the best so far by more than `min_delta`."""
+        value = metrics[self.monitor.partition("/")[2]]
+        gain = value - self.best if self.mode == "max" else self.best - value
+        improved = not math.isnan(value) and (math.isnan(self.best) or gain > self.min_delta)
+        if improved:
+            self.best, self.best_step, self.waited = value, step, 0
+        else:
+            self.waited += 1
+        return improved
+
+    def reason(self) -> str | None:
+        """Why to stop now, or None."""
+        if self.patience is None or self.waited < self.patience:
+            return None
+        best = "it was never a number" if math.isnan(self.best) else f"best {self.best:.4f} at step {self.best_step}"
+        return f"early stopping: no better {self.monitor} in {self.waited} evaluations ({best})"
+
+    def state_dict(self) -> dict[str, Any]:
+        state = asdict(self)
+        return {name: state[name] for name in ("best", "best_step", "waited")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_step, self.waited = state["best"], state["best_step"], state["waited"]
