@@ -84,7 +84,8 @@ def test_categories_embedded() -> None:
     encoder, split = fit(TRAIN.select("age", "city"), categorical="embed")
     assert encoder.facts() == {"num_features": 2, "category_sizes": (3,)}
     batch = split.batch(np.array([0, 1, 3, 5]))
-    assert batch.categories_BK is not None and batch.categories_BK.tolist() == [[1], [0], [2], [0]]
+    assert batch.categories_BK is not None
+    assert batch.categories_BK.tolist() == [[1], [0], [2], [0]]
     assert batch.categories_BK.dtype == torch.int64
     space = split.space()
     assert space.shape == (6, 5)
@@ -118,16 +119,20 @@ def test_columns_may_come_in_any_order_and_among_others() -> None:
     shuffled = TRAIN.select("city", pl.lit(1).alias("extra"), "member", "fixed", "pay", "age")
     np.testing.assert_array_equal(features_of(encoder.encode(shuffled)), features_of(split))
     batch = split.batch(np.array([2, 0, 2]))
-    assert batch.features_BF is not None and batch.categories_BK is None
+    assert batch.features_BF is not None
+    assert batch.categories_BK is None
     np.testing.assert_array_equal(batch.features_BF.numpy(), features_of(split)[[2, 0, 2]])
-    assert split.space() is not None and np.shares_memory(split.space(), features_of(split))
+    assert split.space() is not None
+    assert np.shares_memory(split.space(), features_of(split))
 
 
 def test_numbers_written_as_strings_and_whole_numbers_pass() -> None:
     encoder, _ = fit(TRAIN)
-    strings = pl.DataFrame({"age": ["50", " 50 ", ""], "pay": ["3", "3.0", None], "city": ["x"] * 3, "member": ["true", "True", ""], "fixed": [1] * 3})
-    typed = pl.DataFrame({"age": [50.0, 50.0, None], "pay": [3, 3, None], "city": ["x"] * 3, "member": [True, True, None], "fixed": [1.0] * 3})
-    np.testing.assert_array_equal(features_of(encoder.encode(strings)), features_of(encoder.encode(typed)))
+    rest = {"city": ["x"] * 3}
+    strings = {"age": ["50", " 50 ", ""], "pay": ["3", "3.0", None], "member": ["true", "True", ""], "fixed": [1] * 3}
+    typed = {"age": [50.0, 50.0, None], "pay": [3, 3, None], "member": [True, True, None], "fixed": [1.0] * 3}
+    one, two = (encoder.encode(pl.DataFrame(columns | rest)) for columns in (strings, typed))
+    np.testing.assert_array_equal(features_of(one), features_of(two))
 
 
 def test_missing_columns_are_named() -> None:

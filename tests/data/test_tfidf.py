@@ -70,7 +70,8 @@ def test_most_frequent_terms_are_kept() -> None:
     reference = TfidfVectorizer(analyzer=lambda text: terms(text, 2), min_df=2, sublinear_tf=True, max_features=4)
     expected = reference.fit_transform(train)
     assert names(encoder) == ["a", "b", "c", "a b"]
-    np.testing.assert_allclose(store.space().toarray(), expected.toarray()[:, [reference.vocabulary_[n] for n in names(encoder)]], atol=1e-6)
+    columns = [reference.vocabulary_[name] for name in names(encoder)]
+    np.testing.assert_allclose(store.space().toarray(), expected.toarray()[:, columns], atol=1e-6)
     # "a b" keeps its place though a term of one word more was dropped, and a dropped word still leads to the terms that hold it.
     settings, arrays = encoder.state()
     again = load_encoder(json.loads(json.dumps(settings)), arrays)
@@ -82,19 +83,22 @@ def test_batches_are_weighted_bags() -> None:
     split = Split("train", store)
     rows = np.array([3, 0, 3, 17, 5])
     batch = split.batch(rows)
-    assert batch.ids is not None and batch.offsets is not None and batch.values is not None
+    assert batch.ids is not None
+    assert batch.offsets is not None
+    assert batch.values is not None
     weight = torch.eye(encoder.facts()["num_features"])
     dense = torch.nn.functional.embedding_bag(
         batch.ids, weight, batch.offsets, mode="sum", per_sample_weights=batch.values, include_last_offset=True
     )
     np.testing.assert_array_equal(dense.numpy(), split.space()[rows].toarray())
-    assert batch.tokens_BT is None and batch.features_BF is None
+    assert batch.tokens_BT is None
+    assert batch.features_BF is None
 
 
 def test_nothing_to_learn_from_is_an_error() -> None:
-    with pytest.raises(DataError, match="features.tfidf_min_df"):
+    with pytest.raises(DataError, match=r"features\.tfidf_min_df"):
         TfidfEncoder.fit(pl.Series(["a", "b", "c"]), Features(), DENSE)
-    with pytest.raises(DataError, match="features.tfidf_min_df"):
+    with pytest.raises(DataError, match=r"features\.tfidf_min_df"):
         TfidfEncoder.fit(pl.Series(["", ""]), Features(tfidf_min_df=1), DENSE)
 
 

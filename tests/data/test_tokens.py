@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from encoder_reference import fnv, ngrams, split_blanks, vocabulary
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from encoder_reference import fnv, ngrams, split_blanks, vocabulary
 
 from recipes.data import Features, Needs, Split, load_encoder
 from recipes.data.ngrams import hash_ngrams, hash_words, merge_rows
@@ -63,7 +63,7 @@ def test_ids_equal_the_reference(train: list[str], new: list[str], min_count: in
     features = Features(tokenizer="whitespace", lowercase=False, min_count=min_count, max_vocab=max_vocab)
     known = vocabulary([split_blanks(text) for text in train], min_count, max_vocab)
     if not known:
-        with pytest.raises(DataError, match="features.min_count"):
+        with pytest.raises(DataError, match=r"features\.min_count"):
             fit(train, features)
         return
     encoder, split = fit(train, features)
@@ -145,26 +145,33 @@ def test_padded_batches() -> None:
     for rows in ([0, 1, 4], [1], [4, 4, 2, 0, 1], [3]):
         batch = split.batch(np.array(rows))
         longest = max(1, *(len(ids[row]) for row in rows)) if len(rows) > 1 else max(1, len(ids[rows[0]]))
-        assert batch.tokens_BT is not None and batch.lengths_B is not None
+        assert batch.tokens_BT is not None
+        assert batch.lengths_B is not None
         assert batch.tokens_BT.tolist() == [ids[row] + [0] * (longest - len(ids[row])) for row in rows]
         assert batch.tokens_BT.dtype == torch.int64
         assert batch.lengths_B.tolist() == [len(ids[row]) for row in rows]
-        assert batch.ids is None and batch.features_BF is None and batch.partner is None
+        assert batch.ids is None
+        assert batch.features_BF is None
+        assert batch.partner is None
 
 
 def test_a_split_of_empty_texts_deals_padding() -> None:
     encoder, _ = fit(TEXTS)
     batch = encoder.encode(pl.Series(["", ""])).batch(np.array([1, 0, 1]))
-    assert batch.tokens_BT is not None and batch.tokens_BT.tolist() == [[0], [0], [0]]
+    assert batch.tokens_BT is not None
+    assert batch.tokens_BT.tolist() == [[0], [0], [0]]
 
 
 def test_partners_share_the_width() -> None:
     _, split = fit(TEXTS)
     mix = np.array([[0.75, 0.25], [1, 0]], np.float32)
     batch = split.batch(np.array([3, 1]), np.array([0, 1]), mix)
-    assert batch.partner is not None and batch.mix_B2 is not None
-    assert batch.tokens_BT is not None and batch.tokens_BT.tolist() == [[6, 0, 0, 0], [0, 0, 0, 0]]
-    assert batch.partner.tokens_BT is not None and batch.partner.tokens_BT.tolist() == [[3, 2, 2, 4], [0, 0, 0, 0]]
+    assert batch.partner is not None
+    assert batch.mix_B2 is not None
+    assert batch.tokens_BT is not None
+    assert batch.tokens_BT.tolist() == [[6, 0, 0, 0], [0, 0, 0, 0]]
+    assert batch.partner.tokens_BT is not None
+    assert batch.partner.tokens_BT.tolist() == [[3, 2, 2, 4], [0, 0, 0, 0]]
     assert batch.span_B.tolist() == [4, 0]
     assert batch.mix_B2.tolist() == mix.tolist()
     assert batch.partner.rows.tolist() == [0, 1]
@@ -176,11 +183,13 @@ def test_bag_batches() -> None:
     ids = rows_of(split)
     for rows in ([0, 1, 4], [1], [1, 1], [4, 4, 2, 0, 1]):
         batch = split.batch(np.array(rows))
-        assert batch.ids is not None and batch.offsets is not None
+        assert batch.ids is not None
+        assert batch.offsets is not None
         assert batch.ids.tolist() == [i for row in rows for i in ids[row]]
         assert batch.offsets.tolist() == np.cumsum([0, *(len(ids[row]) for row in rows)]).tolist()
         assert batch.ids.dtype == batch.offsets.dtype == torch.int64
-        assert batch.tokens_BT is None and batch.values is None
+        assert batch.tokens_BT is None
+        assert batch.values is None
     assert int(split.store.tensors["ids"].max()) == encoder.facts()["vocab_size"] - 1
 
 

@@ -132,7 +132,7 @@ def test_ece_equals_torchmetrics(task):
     scores = torch.from_numpy(probabilities(logits, task))
     labels = torch.from_numpy(targets).long()
     if task == "multilabel":
-        expected = np.mean([float(binary_calibration_error(scores[:, c], labels[:, c], n_bins=15)) for c in range(C)])
+        expected = np.mean([float(binary_calibration_error(scores[:, c].contiguous(), labels[:, c], n_bins=15)) for c in range(C)])
     else:
         expected = float(multiclass_calibration_error(scores, labels, num_classes=len(names), n_bins=15))
     assert evaluate(logits, targets, task, names)[0]["ece"] == pytest.approx(expected, rel=1e-5)

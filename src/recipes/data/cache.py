@@ -95,7 +95,8 @@ class Cache:
         if entry.exists():
             # A directory cannot be renamed over another, so the old one, which was damaged, steps aside first.
             aside = Path(tempfile.mkdtemp(prefix=_WRITING, dir=self.root))
-            os.replace(entry, aside)
+            with contextlib.suppress(FileNotFoundError):  # another process had the same thought
+                os.replace(entry, aside)
             shutil.rmtree(aside, ignore_errors=True)
         try:
             os.replace(temporary, entry)

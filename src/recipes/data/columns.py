@@ -139,7 +139,7 @@ def _few_values(column: pl.Series) -> bool:
     import polars as pl
 
     if isinstance(column.dtype, pl.List):
-        return column.dtype.inner == pl.String or column.dtype.inner.is_integer()  # type: ignore[union-attr]
+        return column.dtype.inner == pl.String or column.dtype.inner.is_integer()
     if column.dtype.is_float() or kind_of(column.dtype) is None:
         return False
     distinct = column.drop_nulls().n_unique()

@@ -104,10 +104,12 @@ def check_finite(features: pl.DataFrame, where: str) -> None:
     for column in features.select(pl.selectors.float()).iter_columns():
         infinite = column.is_infinite().fill_null(False)
         if infinite.any():
-            problems.append(f"  column '{column.name}': {infinite.sum()} infinite, the first in data row {int(infinite.arg_max() or 0) + 1}")
+            first = int(infinite.arg_max() or 0) + 1
+            problems.append(f"  column '{column.name}': {infinite.sum():,} infinite, the first in data row {first}")
     if problems:
         more = [f"  and {len(problems) - 8} more columns"] if len(problems) > 8 else []
-        raise DataError("\n".join([f"{where}: features must be finite numbers; leave a value empty where it is missing", *problems[:8], *more]))
+        head = f"{where}: a feature must be a finite number; leave it empty where it is missing"
+        raise DataError("\n".join([head, *problems[:8], *more]))
 
 
 def missing_counts(features: pl.DataFrame) -> dict[str, int]:

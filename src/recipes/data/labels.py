@@ -34,7 +34,8 @@ def clean_labels(column: pl.Series, separator: str | None, where: str) -> pl.Ser
     if separator is not None:
         return _names_in(names.str.split(separator))
     distinct, rows = names.drop_nulls().n_unique(), names.len() - names.null_count()
-    if distinct > _MANY and (column.dtype.is_float() and names.drop_nulls().str.contains(".", literal=True).any() or distinct > rows / 2):
+    fractions = column.dtype.is_float() and names.drop_nulls().str.contains(".", literal=True).any()
+    if distinct > _MANY and (fractions or distinct > rows / 2):
         example = ", ".join(names.drop_nulls().unique(maintain_order=True).head(3))
         raise DataError(
             f"{where}: label column '{column.name}' has {distinct:,} different values in {rows:,} rows ({example} ...)\n"
@@ -53,7 +54,8 @@ def _as_names(column: pl.Series, where: str) -> pl.Series:
         if ((column % 1) == 0).all():
             column = column.cast(pl.Int64)
     elif not (column.dtype.is_integer() or column.dtype in (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Null)):
-        raise DataError(f"{where}: label column '{column.name}' is {column.dtype}; a label is a name, a whole number, true/false, or a list of them")
+        kinds = "a name, a whole number, true/false, or a list of them"
+        raise DataError(f"{where}: label column '{column.name}' is {column.dtype}; a label is {kinds}")
     names = column.cast(pl.String).str.strip_chars()
     return names.set(names == "", None)
 
@@ -63,7 +65,8 @@ def _as_name_lists(column: pl.Series, where: str) -> pl.Series:
 
     inner = column.dtype.inner  # type: ignore[attr-defined]
     flat = column.explode().drop_nulls()
-    if not (inner in (pl.String, pl.Null, pl.Categorical, pl.Enum) or inner.is_integer() or (inner.is_float() and (flat % 1 == 0).all())):
+    fits = inner in (pl.String, pl.Null, pl.Categorical, pl.Enum) or inner.is_integer() or (inner.is_float() and (flat % 1 == 0).all())
+    if not fits:
         raise DataError(f"{where}: label column '{column.name}' holds lists of {inner}; a label is a name or a whole number")
     return (column.cast(pl.List(pl.Int64)) if inner.is_float() else column).cast(pl.List(pl.String))
 
@@ -82,10 +85,10 @@ def as_task(labels: pl.Series, task: Task | None, where: str) -> pl.Series:
     if task == "multilabel" and not several:
         return labels.to_frame().select(pl.when(pl.col(labels.name).is_not_null()).then(pl.concat_list(labels.name))).to_series()
     if task in ("binary", "multiclass") and several:
-        most = int(labels.list.len().max() or 0)  # type: ignore[arg-type]
-        if most > 1:
-            row = int((labels.list.len() > 1).arg_max() or 0)
-            raise DataError(f"{where}: task={task}, but data row {row + 1} has {most if most < 3 else 'several'} labels; use task=multilabel")
+        crowded = (labels.list.len() > 1).fill_null(False)
+        if crowded.any():
+            row = int(crowded.arg_max() or 0)
+            raise DataError(f"{where}: task={task}, but data row {row + 1} has several labels; use task=multilabel")
         return labels.list.first()
     return labels
 
@@ -119,13 +122,13 @@ def infer_task(labels: pl.Series, names: Sequence[str], task: Task | None, where
 def class_order(counts: Mapping[str, int], task: Task, positive: str | int | bool | None) -> tuple[str, ...]:
     """Class names by index. Sorted, so that neither the seed nor a fold moves them; of two classes the positive one is the last.
 
-    The positive class is the one that the user named, else the rarer one, else (equal counts) the last by name.
+    The positive class is the one that the user named, else the rarer one, else (equal counts) the last name.
     """
     names = tuple(counts)
     if positive is None:
         return tuple(sorted(names, key=lambda name: -counts[name])) if task == "binary" else names
     if task != "binary":
-        raise ConfigError(f"data.positive={positive}: only a binary task has a positive class; this one is {task} with {len(names)} classes")
+        raise ConfigError(f"data.positive={positive}: only a binary task has a positive class; this one is {task}, {len(names)} classes")
     wanted = str(positive).lower() if isinstance(positive, bool) else str(positive)
     if wanted not in names:
         raise ConfigError(f"data.positive: there is no class '{wanted}'; {did_you_mean(wanted, names)}")

@@ -42,15 +42,14 @@ def header(data: bytes, separator: str, where: str) -> tuple[str, list[str]]:
     names = [name.strip() or f"column_{position}" for position, name in enumerate(names, 1)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise DataError(f"{where}, line 1: {len(twice)} column name(s) stand there more than once: {', '.join(repr(t) for t in twice[:10])}")
+        raise DataError(f"{where}, line 1: a column name stands there more than once: {', '.join(repr(t) for t in twice[:10])}")
     return separator, names
 
 
 def delimited_rows(data: bytes, width: int, separator: str, quoted: bool, where: str) -> list[list[str | None]]:
-    """The rows below the header, blank lines left out, None for an empty field. Raises DataError naming the first line that does not fit."""
+    """The rows below the header, without blank lines; None for an empty field. Raises DataError naming the first line that does not fit."""
     source = io.StringIO(decode(data, where), newline="")
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    reader = csv.reader(source, delimiter=separator, quoting=quoting, strict=True)
+    reader = csv.reader(source, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=True)
     rows: list[list[str | None]] = []
     line = 1  # where the record began; one with line breaks in quotes spans several
     with _long_fields():
@@ -75,7 +74,8 @@ def check_json(data: bytes, array: bool, where: str) -> None:
         return
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip() and not isinstance(_object(line, number - 1, where), dict):
-            raise DataError(f"{where}, line {number}: expected an object such as {{\"text\": \"...\", \"label\": \"...\"}}, got {line.strip()[:40]}")
+            example = '{"text": "...", "label": "..."}'
+            raise DataError(f"{where}, line {number}: expected an object such as {example}, got {line.strip()[:40]}")
 
 
 def _object(text: str, lines_before: int, where: str) -> object:

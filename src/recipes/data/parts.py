@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,8 +55,12 @@ class Part:
     def take(self, keep: np.ndarray) -> Part:
         """The rows of a (N,) bool mask."""
         index = np.flatnonzero(keep)
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Part(**{name: value if value is None or isinstance(value, str) else value[index] for name, value in values.items()})
+
+        def cut(column: Any) -> Any:
+            return None if column is None else column[index]
+
+        groups, split = cut(self.groups), cut(self.split)
+        return Part(self.where, self.rows[index], self.labels[index], cut(self.text), cut(self.features), cut(self.weights), groups, split)
 
 
 def read_parts(raw: Raw, roles: Roles, task: Task | None, notes: list[str]) -> dict[str, Part]:

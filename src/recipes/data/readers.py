@@ -55,18 +55,16 @@ def _delimited(file: Path, where: str) -> pl.DataFrame:
     if b"\n" not in data:  # line ends of old Macs; polars knows \n and \r\n
         data = data.replace(b"\r", b"\n")
     separator, names = malformed.header(data, "\t" if tabs else ",", where)
-    try:
-        frame = _rows(data, names, separator, True, where)
-    except DataError:
-        if not tabs:
-            raise
-        # Half of the world's TSV files quote as CSV does; in the other half a quote mark is a character like any other.
+    frame, problem = None, None
+    # Half of the world's TSV files quote as CSV does; in the other half a quote mark is a character like any other.
+    for quoted in (True, False) if tabs else (True,):
         try:
-            frame = _rows(data, names, separator, False, where)
-        except DataError:
-            frame = None
-        if frame is None:
-            raise
+            frame = _rows(data, names, separator, quoted, where)
+            break
+        except DataError as error:
+            problem = problem or error
+    if frame is None:
+        raise problem or AssertionError
     frame = typed(_without_blank_end(frame))
     return frame.drop(names[0]) if names[0] == "column_1" and _counts_rows(frame["column_1"]) else frame
 
@@ -145,8 +143,8 @@ def _libsvm(file: Path, where: str) -> pl.DataFrame:
     """`label index:value ...`, with `a,b` for several labels, `qid:` and comments skipped."""
     import polars as pl
 
-    lines = _lines(file, where)
-    lines = pl.DataFrame({"line": lines, "number": np.arange(1, lines.len() + 1)})
+    text = _lines(file, where)
+    lines = pl.DataFrame({"line": text, "number": np.arange(1, text.len() + 1)})
     lines = lines.with_columns(pl.col("line").str.replace(r"#.*$", "").str.replace_all(r"\s+", " ").str.strip_chars(" "))
     lines = lines.filter(pl.col("line") != "").with_row_index("row")
     if lines.height == 0:
@@ -161,15 +159,17 @@ def _libsvm(file: Path, where: str) -> pl.DataFrame:
     bad = index.is_null() | value.is_null() | (index < 0).fill_null(False)
     if bad.any():
         at = int(bad.arg_max() or 0)
-        raise DataError(f"{where}, line {cells['number'][at]}: '{cells['cell'][at]}' is not index:value\n  a line is: label 1:0.5 7:1.0 ...")
-    first, last = min(1, int(index.min() or 1)), int(index.max() or 0)  # type: ignore[call-overload, arg-type]
+        line, cell = cells["number"][at], cells["cell"][at]
+        raise DataError(f"{where}, line {line}: '{cell}' is not index:value; a line reads: label 1:0.5 7:1.0 ...")
+    columns = index.to_numpy()
+    first, last = min(1, int(columns.min(initial=1))), int(columns.max(initial=0))
     if (width := last - first + 1) * lines.height > _MOST_CELLS:
         raise DataError(
             f"{where}: {lines.height:,} rows of {width:,} features are too many for a dense table (at most {_MOST_CELLS:,} numbers)\n"
             "  keep the features that matter, or give the texts themselves, which stay sparse"
         )
     dense = np.zeros((lines.height, width))
-    dense[cells["row"].to_numpy(), index.to_numpy() - first] = value.to_numpy()
+    dense[cells["row"].to_numpy(), columns - first] = value.to_numpy()
     features = pl.DataFrame(dense, schema=[f"f{first + i}" for i in range(width)])
     return features.with_columns(typed(pl.DataFrame(_label_column(lines["names"]))).get_columns())
 

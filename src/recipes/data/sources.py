@@ -98,7 +98,7 @@ class File(Source):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.path is None and self.train is None:
-            raise ConfigError("data.path: no file is given\n  data.path=mine.csv for one file, or data.train=... with data.val=... and data.test=...")
+            raise ConfigError("data.path: no file is given\n  data.path=mine.csv, or data.train=... (with data.val=... and data.test=...)")
         if self.path is not None and (given := [n for n in ("train", "val", "test") if getattr(self, n) is not None]):
             raise ConfigError(f"data.path is one file to be split, so data.{given[0]} cannot be given as well; leave one of them out")
         if self.train is not None and self.split is not None:
@@ -158,7 +158,7 @@ class ICD10(Source):
 
 @dataclass(kw_only=True)
 class BreastCancer(Source):
-    """Wisconsin diagnostic breast cancer, 569 rows of 30 measurements, from scikit-learn; the rarer class, malignant, is the positive one."""
+    """Wisconsin diagnostic breast cancer, 569 rows of 30 measurements, from scikit-learn; malignant, the rarer class, is positive."""
 
     def load(self) -> Raw:
         from recipes.data.builtin import breast_cancer

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import scipy.sparse
     from typing_extensions import Self
 
+MEMORY_SHARE = 0.5  # of the memory that is free on the device: what a split may take of it
+
 
 class Split:
     """Rows of one split: encoded features, targets and sample weights.
@@ -44,7 +46,8 @@ class Split:
         self._labels = np.zeros(len(store), np.int64) if targets is None else targets
         self.targets = torch.from_numpy(self._labels)
         self.weights = torch.ones(len(store)) if weights is None else torch.from_numpy(weights)
-        self.device = torch.device("cpu")
+        self.device = torch.device("cpu")  # where batches are
+        self._resident = True  # the tensors are there as well
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -55,11 +58,18 @@ class Split:
         return self.store.nbytes + self.targets.nbytes + self.weights.nbytes
 
     def to(self, device: torch.device | str) -> Self:
-        """The same rows with all tensors on `device`, where their batches are gathered from then on."""
+        """The same rows with their batches on `device`.
+
+        Data that fits moves there whole. Data that would take more than half of the memory that is free there stays on the host, and
+        each batch is sent when it is gathered.
+        """
+        device = torch.device(device)
         moved = copy.copy(self)
-        moved.device = torch.device(device)
-        moved.store = self.store.to(moved.device)
-        moved.targets, moved.weights = self.targets.to(moved.device), self.weights.to(moved.device)
+        moved.device = device
+        moved._resident = device.type != "cuda" or self.nbytes <= MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]
+        if moved._resident:
+            moved.store = self.store.to(device)
+            moved.targets, moved.weights = self.targets.to(device), self.weights.to(device)
         return moved
 
     def batch(self, rows: np.ndarray, partners: np.ndarray | None = None, mix: np.ndarray | None = None) -> Batch:
@@ -95,10 +105,12 @@ class Split:
         return self.store.space()
 
     def _gather(self, rows: np.ndarray, width: int) -> Batch:
-        index = self._send(torch.from_numpy(rows))
+        index = torch.from_numpy(rows)
+        index = self._send(index) if self._resident else index
         # Without sample weights every slice of the ones is right; it costs no gather.
         weights = self.weights[: len(rows)] if not self.weighted and len(rows) <= len(self) else self.weights.index_select(0, index)
-        return Batch(index, self.targets.index_select(0, index), weights, **self.store.gather(index, rows, width))  # type: ignore[arg-type]
+        fields = {"rows": index, "targets": self.targets.index_select(0, index), "weights": weights, **self.store.gather(index, rows, width)}
+        return Batch(**(fields if self._resident else {name: self._send(tensor) for name, tensor in fields.items()}))  # type: ignore[arg-type]
 
     def _send(self, tensor: Tensor) -> Tensor:
         """To the device without waiting: only a copy from pinned memory is asynchronous."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from recipes.data.facts import Task
+from recipes.errors import ConfigError
 
 
 class Loss(nn.Module):
@@ -17,6 +18,15 @@ class Loss(nn.Module):
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("binary", "multiclass", "multilabel")
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        if task not in self.tasks:
+            raise ConfigError(
+                f"loss: {type(self).__name__} is for one class a row, and this task is {task}; "
+                "use loss=bce, loss=weighted_bce or loss=focal"
+            )
+        self.task = task
 
     def forward(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
         """loss_B, class weights included."""

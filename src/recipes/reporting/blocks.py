@@ -24,7 +24,8 @@ NAN = float("nan")
 def start_block(run: RunInfo, width: int) -> RenderableType:
     """What is about to happen: data, recipe, size and pace; one screen."""
     lines: list[tuple[str, str]] = [
-        ("run", form.short_path(run.run_dir) + (f"  (resumed from step {run.resumed_from_step:,})" if run.resumed_from_step else "")),
+        ("run", form.short_path(run.run_dir)),
+        *([("resumed", f"from step {run.resumed_from_step:,}")] if run.resumed_from_step else []),
         ("data", _data(run)),
         ("recipe", _recipe(run)),
         ("model", f"{run.model}, {run.parameters:,} parameters"),

@@ -5,6 +5,7 @@ N rows of a split, C classes or labels.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from recipes.data.facts import Facts
 from recipes.evaluation import decide, probabilities
-from recipes.reporting.documents import dumps, replace, write_json, write_text, writing
+from recipes.reporting.documents import dumps, write_bytes, write_json, write_text, writing
 from recipes.training.events import Evaluation, Listener, Result, RunInfo, StepLog
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class Files(Listener):
     def end(self, result: Result) -> None:
         for split, evaluation in result.evaluations.items():
             frame = predictions(evaluation, self._run.facts, self._rows[split])
-            replace(self._run.run_dir / "predictions" / f"{split}.parquet", frame.write_parquet)
+            # By way of memory: polars has an error type of its own for a full disk.
+            frame.write_parquet(content := io.BytesIO())
+            write_bytes(self._run.run_dir / "predictions" / f"{split}.parquet", content.getvalue())
         # Last, so that a run with metrics.json is a run whose files are all there.
         write_json(self._run.run_dir / "metrics.json", summary(result))
 

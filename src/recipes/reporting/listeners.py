@@ -18,8 +18,8 @@ from recipes.training.events import Listener
 def make_listeners(
     logger: Mapping[str, Any], progress: Mode, console: Console, rows: Mapping[str, np.ndarray], trust: Collection[str] = ()
 ) -> list[Listener]:
-    """Console, files and pictures, and the logger that the config chose; `logger` are its settings, `rows` those of `Files`.
+    """Files, console and pictures, and the logger that the config chose; `logger` are its settings, `rows` those of `Files`.
 
-    The user has the final table before pictures are drawn, and the logger finds them drawn.
+    What the console says at the end is on the disk by then; pictures take longer, and the logger finds them drawn.
     """
-    return [ConsoleReport(console, progress), Files(rows), Figures(), build(Listener, logger, "logger", trust=trust)]
+    return [Files(rows), ConsoleReport(console, progress), Figures(), build(Listener, logger, "logger", trust=trust)]

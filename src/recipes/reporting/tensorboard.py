@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from recipes.config.types import PositiveInt
 from recipes.evaluation import probabilities
 from recipes.reporting.documents import writing
+from recipes.reporting.events_file import EventsFile
 from recipes.reporting.formatting import MAIN_METRICS, component, one_line
 from recipes.training.events import Evaluation, Listener, Result, RunInfo, StepLog
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 _THRESHOLDS = 127  # the most that TensorBoard's PR plugin takes
 
@@ -31,70 +28,57 @@ class TensorBoard(Listener):
 
     def __init__(self, *, curves: bool = True, figures: bool = True, max_classes: PositiveInt = 30) -> None:
         self._curves, self._figures, self._max_classes = curves, figures, max_classes
-        self._open: SummaryWriter | None = None
+        self._file: EventsFile | None = None
 
     def start(self, run: RunInfo) -> None:
         self._run = run
-        self._folder = run.run_dir / "tensorboard"
 
     def log(self, log: StepLog) -> None:
         numbers = {
             "train/loss": log.loss,
             "optimizer/lr": log.lr,
-            "optimizer/grad_norm": log.grad_norm,
+            "optimizer/grad_norm": math.nan if log.grad_norm is None else log.grad_norm,
             "speed/rows_per_second": log.rows_per_second,
         }
-        with writing(self._folder):
-            self._scalars(numbers, log.step)
+        self._add(log.step, _scalars(numbers))
 
     def evaluated(self, evaluation: Evaluation) -> None:
         split = evaluation.split
-        with writing(self._folder):
-            self._scalars({f"{split}/{name}": value for name, value in evaluation.metrics.items()}, evaluation.step)
-            if self._curves:
-                self._pr_curves(evaluation, f"pr_{split}")
-            # What is in the file survives a kill; an evaluation is where a checkpoint is written.
-            self._writer.flush()
+        metrics = {f"{split}/{name}": value for name, value in evaluation.metrics.items()}
+        self._add(evaluation.step, _scalars(metrics), *self._pr_curves(evaluation, f"pr_{split}"))
 
     def end(self, result: Result) -> None:
         final: dict[str, float] = {}
-        with writing(self._folder):
-            for split, evaluation in result.evaluations.items():
-                metrics = {f"final_{split}/{name}": value for name, value in evaluation.metrics.items()}
-                self._scalars(metrics, evaluation.step)
-                final |= {tag: value for tag, value in metrics.items() if tag.partition("/")[2] in MAIN_METRICS}
-                if self._curves:
-                    self._pr_curves(evaluation, f"pr_final_{split}")
-            if self._figures:
-                self._pictures(result.steps)
-            self._hparams(final)
+        for split, evaluation in result.evaluations.items():
+            metrics = {f"final_{split}/{name}": value for name, value in evaluation.metrics.items()}
+            self._add(evaluation.step, _scalars(metrics), *self._pr_curves(evaluation, f"pr_final_{split}"))
+            final |= {tag: value for tag, value in metrics.items() if tag.partition("/")[2] in MAIN_METRICS and math.isfinite(value)}
+        if self._figures:
+            self._add(result.steps, *self._pictures())
+        self._add(0, *_hparams(self._run.config, final))
 
     def close(self) -> None:
-        if self._open is not None:
-            with suppress(OSError):  # what a full disk did not take was already told
-                self._open.close()
-            self._open = None
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
-    @property
-    def _writer(self) -> SummaryWriter:
-        """Opened by the first thing that is written, since its import costs up to a second."""
-        if self._open is None:
-            from torch.utils.tensorboard import SummaryWriter
+    def _add(self, step: int, *summaries: Any) -> None:
+        """The first call opens the file, since TensorBoard's imports cost up to a second."""
+        folder = self._run.run_dir / "tensorboard"
+        with writing(folder):
+            if self._file is None:
+                resumed = self._run.resumed_from_step
+                # Events of the resumed step itself were written before its checkpoint, so they stay.
+                self._file = EventsFile(folder, purge_step=resumed + 1 if resumed else None)
+                self._file.add(resumed, _config(self._run))
+            self._file.add(step, *summaries)
 
-            resumed = self._run.resumed_from_step
-            # Events of the resumed step itself were written before the checkpoint, so they stay.
-            self._open = SummaryWriter(str(self._folder), purge_step=resumed + 1 if resumed else None, flush_secs=30)
-            self._open.add_text("config", _as_code(self._run), global_step=resumed)
-        return self._open
+    def _pr_curves(self, evaluation: Evaluation, group: str) -> Iterator[Any]:
+        """A curve for each class that occurs, for TensorBoard's slider over steps."""
+        from torch.utils.tensorboard.summary import pr_curve
 
-    def _scalars(self, numbers: Mapping[str, float | None], step: int) -> None:
-        for tag, value in numbers.items():
-            if value is not None and math.isfinite(value):
-                self._writer.add_scalar(tag, value, step)
-
-    def _pr_curves(self, evaluation: Evaluation, group: str) -> None:
         facts = self._run.facts
-        if np.isnan(evaluation.logits).any():
+        if not self._curves or np.isnan(evaluation.logits).any():
             return
         probabilities_NC = probabilities(evaluation.logits, facts.task)
         largest = np.argsort(-facts.class_counts, kind="stable")[: self._max_classes]
@@ -103,36 +87,40 @@ class TensorBoard(Listener):
             if not evaluation.per_class[name]["support"]:
                 continue
             positive_N = evaluation.targets[:, index] >= 0.5 if evaluation.targets.ndim == 2 else evaluation.targets == index
-            self._writer.add_pr_curve(
-                f"{group}/{one_line(name)}", positive_N, probabilities_NC[:, index], evaluation.step, _THRESHOLDS, evaluation.weights
-            )
+            yield pr_curve(f"{group}/{one_line(name)}", positive_N, probabilities_NC[:, index], _THRESHOLDS, evaluation.weights)
 
-    def _pictures(self, step: int) -> None:
-        """The PNG files as they are; the writer's own way would decode and encode them again."""
+    def _pictures(self) -> Iterator[Any]:
+        """The PNG files as they are."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         for path in sorted((self._run.run_dir / "figures").glob("*.png")):
             png = path.read_bytes()
             width, height = struct.unpack(">II", png[16:24])
             image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
-            self._writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=f"final/{path.stem}", image=image)]), step)
-
-    def _hparams(self, final: dict[str, float]) -> None:
-        """The settings beside the final scores, which are scalars of this same run."""
-        from torch.utils.tensorboard.summary import hparams
-
-        numbers = {tag: value for tag, value in final.items() if math.isfinite(value)}
-        for summary in hparams(_flat(self._run.config), numbers):
-            self._writer._get_file_writer().add_summary(summary)
+            yield Summary(value=[Summary.Value(tag=f"final/{path.stem}", image=image)])
 
 
-def _as_code(run: RunInfo) -> str:
+def _scalars(numbers: Mapping[str, float]) -> Any:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    return Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in numbers.items() if math.isfinite(value)])
+
+
+def _config(run: RunInfo) -> Any:
     import yaml
+    from torch.utils.tensorboard.summary import text
 
-    command = " ".join(run.overrides) or "(the defaults)"
+    lines = [f"overrides: {' '.join(run.overrides) or '(none)'}", ""]
+    lines += yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True).splitlines()
     # Markdown shows a block that is indented by four spaces as code.
-    lines = [f"overrides: {command}", "", *yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True).splitlines()]
-    return "\n".join(f"    {line}" for line in lines)
+    return text("config", "\n".join(f"    {line}" for line in lines))
+
+
+def _hparams(config: dict[str, Any], final: dict[str, float]) -> tuple[Any, ...]:
+    """The settings beside the final scores, which are scalars of this same run."""
+    from torch.utils.tensorboard.summary import hparams
+
+    return tuple(hparams(_flat(config), final))
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, str | float]:

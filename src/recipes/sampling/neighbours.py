@@ -21,7 +21,8 @@ def neighbours(points: np.ndarray | scipy.sparse.csr_matrix, queries: np.ndarray
     """
     from sklearn.neighbors import NearestNeighbors
 
-    search = NearestNeighbors(n_neighbors=k + 1, n_jobs=-1).fit(points)
+    # Starting threads takes 10 ms, which few queries do not.
+    search = NearestNeighbors(n_neighbors=k + 1, n_jobs=-1 if len(queries) > 1000 else None).fit(points)
     found = search.kneighbors(points[queries], return_distance=False)
     itself = found == queries[:, None]
     # Among more than k copies of a row it may not find itself; any of them may go instead, since all k + 1 are the same point.
