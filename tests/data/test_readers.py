@@ -49,7 +49,7 @@ CONTENTS = {
     ".tsv": delimited("\t"),
     **dict.fromkeys(
         [".jsonl", ".ndjson", ".jsonlines", ".json"],
-        "".join(json.dumps({"text": t, "label": l}) + "\n" for t, l in zip(TEXTS, LABELS, strict=True)),
+        "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in zip(TEXTS, LABELS, strict=True)),
     ),
 }
 
@@ -152,7 +152,7 @@ def test_a_field_longer_than_the_csv_module_takes(write):
 
 @pytest.mark.parametrize("suffix", [".txt", ".ft", ".fasttext", ".txt.gz"])
 def test_fasttext(write, suffix):
-    content = "__label__a a text here\n__label__b\n text __label__c in between\nno label\n\n".encode()
+    content = b"__label__a a text here\n__label__b\n text __label__c in between\nno label\n\n"
     frame = read_file(write(f"rows{suffix}", gzip.compress(content) if suffix.endswith(".gz") else content))
     assert frame["text"].to_list() == ["a text here", "", "text in between", "no label", ""]
     assert frame["label"].to_list() == ["a", "b", "c", None, None]
@@ -219,7 +219,7 @@ BROKEN = {
     "empty gzip": ("rows.csv.gz", gzip.compress(b""), "line 1: this line must name the columns"),
     "blank json": ("rows.jsonl", b"\n\n", "holds no rows"),
     "bad json": ("rows.jsonl", b'{"a": 1}\n{"a": \n', "line 2: not JSON"),
-    "json of another kind": ("rows.jsonl", b'{"a": 1}\n3\n', "line 2: expected an object"),
+    "json of another kind": ("rows.jsonl", b'{"a": 1}\n[3]\n', "line 2: expected an object"),
     "bad json list": ("rows.json", b'[{"a": 1},\n{"a" 2}]', "line 2: not JSON"),
     "parquet": ("rows.parquet", b"PAR1 but not really", "is no readable Parquet file"),
     "libsvm value": ("rows.libsvm", b"1 1:2\n\n-1 2:x\n", "line 3: '2:x' is not index:value"),

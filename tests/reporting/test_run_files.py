@@ -68,7 +68,7 @@ def test_metrics_can_be_computed_again_from_the_predictions(tmp_path, rows, task
     for split, evaluation in played.evaluations.items():
         frame = pl.read_parquet(tmp_path / "predictions" / f"{split}.parquet")
         names = NAMES[task]
-        assert frame.columns == ["row", "label", "predicted", *(["weight"] if weighted else []), *(f"p_{name}" for name in names)]
+        assert frame.columns == ["row", "label", "prediction", *(["weight"] if weighted else []), *(f"p_{name}" for name in names)]
         assert frame["row"].to_list() == rows[split].tolist()
         scores = frame.select(f"p_{name}" for name in names).to_numpy()
         if task == "multilabel":
@@ -77,7 +77,7 @@ def test_metrics_can_be_computed_again_from_the_predictions(tmp_path, rows, task
         else:
             targets = np.array([names.index(label) for label in frame["label"]])
             logits = np.log(scores)
-            assert frame["predicted"].to_list() == [names[index] for index in scores.argmax(axis=1)]
+            assert frame["prediction"].to_list() == [names[index] for index in scores.argmax(axis=1)]
         again, _ = evaluate(logits, targets, task, names, frame["weight"].to_numpy() if weighted else None)
         for name, value in again.items():
             assert value == pytest.approx(evaluation.metrics[name], rel=1e-9, nan_ok=True), name

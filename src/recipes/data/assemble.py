@@ -31,6 +31,8 @@ def assemble(raw: Raw, settings: Source, task: Task | None, seed: int) -> Tables
     """Splits with targets. Raises DataError or ConfigError where the data does not allow what the settings ask for."""
     notes: list[str] = []
     roles = find_roles(raw.frames["train"], raw.asked, raw.where["train"])
+    if found := roles.found(raw.asked):
+        notes.append(f"{raw.where['train']}: {found}")
     parts = read_parts(raw, roles, task, notes)
     whole = raw.whole and roles.split is None
     if settings.fold is not None and not whole:
@@ -194,9 +196,12 @@ def _note_coverage(tables: dict[str, Table], names: tuple[str, ...], notes: list
 
 def _note_shared_texts(tables: dict[str, Table], notes: list[str]) -> None:
     keys = {name: table.text.filter(table.text != "").hash().to_numpy() for name, table in tables.items() if table.text is not None}
-    for name in ("val", "test"):
-        if name in keys and (shared := int(np.isin(keys[name], keys["train"]).sum())):
-            notes.append(f"{shared:,} of {len(tables[name]):,} {name} rows have a text that stands in train as well; their scores flatter")
+    shared = {name: int(np.isin(keys[name], keys["train"]).sum()) for name in ("val", "test") if name in keys}
+    notes += [
+        f"{count:,} of {len(tables[name]):,} {name} rows have a text that stands in train as well; their scores flatter"
+        for name, count in shared.items()
+        if count
+    ]
 
 
 def _table(name: str, part: Part, targets: np.ndarray) -> Table:

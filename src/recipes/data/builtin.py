@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ def package_content(distribution: str, package: str, *files: str) -> dict[str, A
 def icd10(group: str | None) -> Raw:
     """The finest codes of ICD-10-CM: columns text (the description), category (the first three characters of the code) and chapter."""
     import polars as pl
-    import simple_icd_10_cm as icd  # builds its tree from 10 MB of XML: 1.3 s
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it reads its files the way of older Pythons
+        import simple_icd_10_cm as icd  # builds its tree from 10 MB of XML: 1.3 s
 
     # The package also calls a few block headings ("C00-C96") leaves, which are no codes.
     codes = [code for code in icd.get_all_codes(True) if icd.is_leaf(code) and icd.is_category_or_subcategory(code)]

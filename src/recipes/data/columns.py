@@ -12,7 +12,7 @@ from recipes.errors import ConfigError, DataError, nearest
 if TYPE_CHECKING:
     import polars as pl
 
-_LABEL_NAMES = ("label", "labels", "target", "class", "y")
+_LABEL_NAMES = ("label", "labels", "target", "class")
 _FEW = 100  # at most so many distinct values in a column that may be a label found by itself
 _SAMPLE = 10_000
 _SHOWN = 12
@@ -42,12 +42,21 @@ class Roles:
     split: str | None
     unused: tuple[str, ...]  # columns that are read by nothing
 
+    def found(self, asked: Asked) -> str:
+        """What was found without being asked for, for a message; "" where all was named."""
+        what = [f"the label is column '{self.label}'"] if asked.label is None else []
+        if self.text is not None and asked.text is None:
+            what.append(f"the text is column '{self.text}'")
+        elif self.text is None and asked.features is None:
+            what.append(f"the features are the other {len(self.features)} columns")
+        return ", ".join(what)
+
 
 def find_roles(frame: pl.DataFrame, asked: Asked, where: str) -> Roles:
     """The role of each column of the train file.
 
-    Label: `asked.label`, else the column called label, labels, target, class or y, else the only one with 2 to 100 distinct values that
-    repeat. Text: `asked.text`, else the only column of words in a file without further columns, else the only one whose values look like
+    Label: `asked.label`, else the column called label, labels, target or class, else y, else the only one with 2 to 100 distinct values
+    that repeat. Text: `asked.text`, else the only column of words in a file without further columns, else the only one whose values look like
     text (most differ and they are long). No text: every column left is a feature. Raises ConfigError, with the columns listed, where
     more than one could be meant.
     """
@@ -124,7 +133,7 @@ def _near(name: str, frame: pl.DataFrame) -> str:
 
 
 def _find_label(frame: pl.DataFrame, candidates: list[str], where: str) -> str:
-    called = [c for c in candidates if c.strip().lower() in _LABEL_NAMES]
+    called = [c for c in candidates if c.lower() in _LABEL_NAMES] or [c for c in candidates if c.lower() == "y"]
     if len(called) == 1:
         return called[0]
     found = called or [c for c in candidates if _few_values(frame[c])]

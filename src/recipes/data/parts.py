@@ -139,9 +139,9 @@ def _weights(column: pl.Series, where: str) -> np.ndarray:
     bad = ~(np.isfinite(weights) & (weights >= 0))
     if bad.any():
         row = int(bad.argmax())
+        count = f"{bad.sum():,} bad value{'s' * int(bad.sum() > 1)}"
         raise DataError(
-            f"{where}: weight column '{column.name}' holds {column[row]} in data row {row + 1} ({bad.sum():,} such rows); "
-            "a weight is a finite number of at least 0"
+            f"{where}: weight column '{column.name}' holds {column[row]} in data row {row + 1} ({count}); a weight is a number of at least 0"
         )
     if not weights.any():
         raise DataError(f"{where}: every weight in column '{column.name}' is 0")

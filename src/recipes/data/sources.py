@@ -131,7 +131,7 @@ class File(Source):
 
     def content(self) -> dict[str, Any]:
         # The name is part of it because the suffix decides how a file is read, and messages carry the name.
-        return {name: [file.name, digest(file)] for name, (_, file) in self.files().items()}
+        return {key: [file.name, digest(file)] for key, file in self.files().values()}
 
 
 @dataclass(kw_only=True)

@@ -109,8 +109,11 @@ class Split:
         index = self._send(index) if self._resident else index
         # Without sample weights every slice of the ones is right; it costs no gather.
         weights = self.weights[: len(rows)] if not self.weighted and len(rows) <= len(self) else self.weights.index_select(0, index)
-        fields = {"rows": index, "targets": self.targets.index_select(0, index), "weights": weights, **self.store.gather(index, rows, width)}
-        return Batch(**(fields if self._resident else {name: self._send(tensor) for name, tensor in fields.items()}))  # type: ignore[arg-type]
+        fields = self.store.gather(index, rows, width)
+        fields |= {"rows": index, "targets": self.targets.index_select(0, index), "weights": weights}
+        if not self._resident:
+            fields = {name: self._send(tensor) for name, tensor in fields.items()}
+        return Batch(**fields)  # type: ignore[arg-type]
 
     def _send(self, tensor: Tensor) -> Tensor:
         """To the device without waiting: only a copy from pinned memory is asynchronous."""

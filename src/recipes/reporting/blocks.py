@@ -43,7 +43,8 @@ def end_block(result: Result, run: RunInfo, width: int) -> RenderableType:
     if result.monitor in result.best_metrics:
         best = f"{result.monitor} {form.number(result.monitored)} at step {result.best_step:,}"
     lines = [
-        ("stopped", f"{result.reason}; {result.steps:,} steps, {result.epochs:.4g} epochs, {form.duration(result.seconds)}"),
+        ("stopped", result.reason),
+        ("took", f"{form.duration(result.seconds)}, {result.steps:,} steps, {result.epochs:.3g} epochs"),
         ("best", best or "no evaluation improved: these are the last weights"),
         ("run", form.short_path(run.run_dir)),
     ]
@@ -60,7 +61,7 @@ def evaluation_line(evaluation: Evaluation, monitor: str) -> Text:
     split = evaluation.split
     monitored = monitor.partition("/")[2] if monitor.startswith(f"{split}/") else None
     names = dict.fromkeys(name for name in (monitored, "loss", "f1_macro", "pr_auc", "accuracy") if name in evaluation.metrics)
-    line = Text(f"epoch {evaluation.epoch:<5.4g} step {evaluation.step:<7,} {split} ")
+    line = Text(f"epoch {evaluation.epoch:<5.2f} step {evaluation.step:<7,} {split} ")
     for name in list(names)[:3]:
         starred = name == monitored and evaluation.improved
         line.append(f" {name} {form.number(evaluation.metrics[name])}{'*' if starred else ' '}", style="bold green" if starred else "")
@@ -88,7 +89,7 @@ def _data(run: RunInfo) -> str:
     if facts.vocab_size:
         parts.append(f"vocabulary {facts.vocab_size:,}")
     elif facts.num_features:
-        parts.append(f"{facts.num_features:,} {'TF-IDF features' if facts.modality == 'text' else 'numeric columns'}")
+        parts.append(f"{facts.num_features:,} {'TF-IDF features' if facts.modality == 'text' else 'features'}")
     if facts.category_sizes:
         parts.append(f"{len(facts.category_sizes):,} embedded columns")
     return ", ".join(parts)
@@ -102,7 +103,7 @@ def _steps(run: RunInfo) -> str:
     rows = run.batch_size * run.accumulate
     batch = f"{run.batch_size:,} x {run.accumulate:,} = {rows:,} rows" if run.accumulate > 1 else f"{rows:,} rows"
     epochs = run.total_steps / run.steps_per_epoch
-    return f"{batch} each, {run.steps_per_epoch:,} an epoch, {run.total_steps:,} in all ({epochs:.4g} epochs)"
+    return f"{batch} each, {run.steps_per_epoch:,} an epoch, {run.total_steps:,} in all ({epochs:.3g} epochs)"
 
 
 def _class_counts(run: RunInfo, width: int) -> Table:

@@ -86,7 +86,7 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 def predictions(evaluation: Evaluation, facts: Facts, rows_N: np.ndarray) -> pl.DataFrame:
-    """One row a row of the split: `row`, `label`, `predicted` (lists of names when multi-label), `weight` where the data has weights, and
+    """One row a row of the split: `row`, `label`, `prediction` (lists of names when multi-label), `weight` where the data has weights, and
     `p_<class>` as float64: the metrics can be computed again from this file.
     """
     import polars as pl
@@ -97,7 +97,7 @@ def predictions(evaluation: Evaluation, facts: Facts, rows_N: np.ndarray) -> pl.
         {
             "row": np.asarray(rows_N, dtype=np.int64),
             "label": _names(evaluation.targets, facts),
-            "predicted": _names(decided, facts),
+            "prediction": _names(decided, facts),
             **({} if evaluation.weights is None else {"weight": evaluation.weights}),
             **{f"p_{name}": probabilities_NC[:, index] for index, name in enumerate(facts.class_names)},
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,9 @@ def component(config: dict[str, Any], group: str) -> str | None:
 
 
 def recipe(config: dict[str, Any]) -> list[tuple[str, str]]:
-    """(group, class) of everything that the config puts together, in the order of the config's sentence."""
+    """(group, class) of everything that the config puts together, in the order of its sentence; a `NoMining` says nothing."""
     named = ((group, component(config, group)) for group in _GROUPS)
-    return [(group, name) for group, name in named if name]
+    return [(group, name) for group, name in named if name and not re.match("No[A-Z]", name)]
 
 
 def head_and_tail(items: list[Any], most: int) -> tuple[list[Any], list[Any]]:
