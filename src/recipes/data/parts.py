@@ -140,9 +140,8 @@ def _weights(column: pl.Series, where: str) -> np.ndarray:
     if bad.any():
         row = int(bad.argmax())
         count = f"{bad.sum():,} bad value{'s' * int(bad.sum() > 1)}"
-        raise DataError(
-            f"{where}: weight column '{column.name}' holds {column[row]} in data row {row + 1} ({count}); a weight is a number of at least 0"
-        )
+        place = f"weight column '{column.name}' holds {column[row]} in data row {row + 1} ({count})"
+        raise DataError(f"{where}: {place}; a weight is a finite number of at least 0")
     if not weights.any():
         raise DataError(f"{where}: every weight in column '{column.name}' is 0")
     return weights.astype(np.float32)

@@ -1,8 +1,9 @@
-"""(logits_BC, targets) -> loss_B: the losses, and the base that a new one derives from."""
+"""Losses: one number a sample, class weights from train counts only."""
 
 from recipes.losses.base import Loss
-from recipes.losses.bce import BCE, WeightedBCE
-from recipes.losses.cross_entropy import CrossEntropy, WeightedCE
+from recipes.losses.binary import BCE, WeightedBCE
 from recipes.losses.focal import Focal
+from recipes.losses.softmax import CrossEntropy, WeightedCE
+from recipes.losses.weights import class_weights
 
-__all__ = ["BCE", "CrossEntropy", "Focal", "Loss", "WeightedBCE", "WeightedCE"]
+__all__ = ["BCE", "CrossEntropy", "Focal", "Loss", "WeightedBCE", "WeightedCE", "class_weights"]

@@ -72,7 +72,7 @@ class WeightedBCE(BCE):
             if cap is not None:
                 raise ConfigError("loss.cap bounds pos_weight=auto; with given weights, set it to null")
         self.pos_weight_C: Tensor
-        self.register_buffer("pos_weight_C", torch.from_numpy(weights).float())
+        self.register_buffer("pos_weight_C", torch.from_numpy(weights))
 
     def forward(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
         z, y = margins(logits_BC, targets, self.task)

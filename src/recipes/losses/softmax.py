@@ -51,10 +51,11 @@ class WeightedCE(CrossEntropy):
     ) -> None:
         super().__init__(task, label_smoothing=label_smoothing)
         self.weights_C: Tensor
-        self.register_buffer("weights_C", class_weights(weights, class_counts, class_names, beta).float())
+        self.register_buffer("weights_C", class_weights(weights, class_counts, class_names, beta))
 
     def forward(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
-        return self.weights_C[targets] * super().forward(logits_BC, targets)
+        loss_B = super().forward(logits_BC, targets)
+        return self.weights_C.to(loss_B.dtype)[targets] * loss_B
 
     def difficulty(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
         return super().forward(logits_BC, targets)

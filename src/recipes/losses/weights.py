@@ -1,4 +1,7 @@
-"""Class weights from the counts of the train split. C classes."""
+"""Class weights from train counts, and the shapes that losses accept.
+
+B batch, C classes or labels.
+"""
 
 from __future__ import annotations
 
@@ -9,59 +12,79 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recipes.config.types import NonNegativeFloat
 from recipes.errors import ConfigError, did_you_mean
 
 Scheme = Literal["none", "balanced", "sqrt", "effective_number"]
-Weights = Scheme | list[NonNegativeFloat] | dict[str, NonNegativeFloat]
 
 
 def class_weights(
-    weights: str | Sequence[float] | Mapping[str, float], class_counts: np.ndarray, class_names: Sequence[str], beta: float, where: str
+    scheme: Scheme | Sequence[float] | Mapping[str, float],
+    class_counts: np.ndarray,
+    class_names: Sequence[str],
+    beta: float = 0.999,
+    where: str = "loss.weights",
 ) -> Tensor:
-    """(C,) float64, scaled to a mean of 1 over the train rows, so that a learning rate means what it means without weights.
+    """(C,) float64 weights w with sum_y n_y w_y / N = 1 over the train rows, so that the learning rate means what it means without them.
 
-    none              1
-    balanced          1 / n_y
-    sqrt              1 / sqrt(n_y)
-    effective_number  (1 - beta) / (1 - beta^n_y) (Cui et al. 2019, equation 3)
-    a list, a dict    as given: one for each class in their order, or by class name, 1 for those not named; only ratios matter
-
-    A class without train rows is weighted as if it had one. Raises ConfigError, naming `where`, when given weights do not fit the classes.
+    balanced: N / (C n_y), as scikit-learn does. sqrt: its square root. effective_number: (1 - beta) / (1 - beta^n_y) (Cui et al. 2019,
+    equation 3). A list gives one weight a class, in the order of the classes; a mapping names classes, the others weigh 1. A class
+    without train rows weighs 1: no weight of it can matter, and an infinite one would. Raises ConfigError, naming `where`, when given
+    weights do not fit the classes.
     """
-    counts_C = class_counts.astype(np.float64)
-    seen_C = np.maximum(counts_C, 1)
-    if not isinstance(weights, str):
-        weights_C = per_class(weights, class_names, where)
-    elif weights == "balanced":
-        weights_C = 1 / seen_C
-    elif weights == "sqrt":
-        weights_C = 1 / np.sqrt(seen_C)
-    elif weights == "effective_number":
-        # 1 - beta^n without the cancellation for beta near 1; the factor 1 - beta goes with the scaling.
-        weights_C = 1 / -np.expm1(seen_C * np.log(beta)) if beta > 0 else np.ones_like(seen_C)
+    counts = np.asarray(class_counts, dtype=np.float64)
+    seen = counts > 0
+    safe = np.where(seen, counts, 1.0)
+    if isinstance(scheme, str):
+        if scheme == "balanced":
+            raw = safe.sum() / (len(counts) * safe)
+        elif scheme == "sqrt":
+            raw = np.sqrt(safe.sum() / (len(counts) * safe))
+        elif scheme == "effective_number":
+            # expm1 and log1p keep the digits that 1 - beta^n loses for beta near one
+            raw = (1 - beta) / -np.expm1(safe * np.log(beta)) if beta > 0 else np.ones_like(safe)
+        else:
+            raw = np.ones_like(safe)
     else:
-        weights_C = np.ones_like(seen_C)
-    mean = (counts_C * weights_C).sum() / counts_C.sum()
-    if mean == 0:
-        raise ConfigError(f"{where}: every class with train rows has the weight 0; give at least one of them a weight above 0")
-    return torch.from_numpy(weights_C / mean)
+        raw = _given(scheme, class_names, where)
+    raw = np.where(seen, raw, 1.0)
+    mean = (raw * counts).sum() / max(counts.sum(), 1.0)
+    if mean <= 0:
+        raise ConfigError(f"{where}: every class of the train split would weigh 0")
+    return torch.from_numpy(np.where(seen, raw / mean, 1.0))
 
 
-def per_class(given: Sequence[float] | Mapping[str, float], names: Sequence[str], where: str, what: str = "class") -> np.ndarray:
-    """(C,) float64: numbers in the order of `names`, or by name with 1 for the rest."""
-    order = f"{', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
-    if not isinstance(given, Mapping):
-        if len(given) != len(names):
-            raise ConfigError(
-                f"{where}: {len(given)} number{'s' * (len(given) != 1)} for {len(names)} {what}{'es' if what == 'class' else 's'}; "
-                f"give one for each, in this order: {order}; or by name, as in {{{names[-1]}: 2.0}}"
-            )
-        return np.asarray(given, dtype=np.float64)
-    position = {name: i for i, name in enumerate(names)}
-    values = np.ones(len(names))
-    for key, value in given.items():
-        if str(key) not in position:
-            raise ConfigError(f"{where}: '{key}' is no {what} of the train data; {did_you_mean(str(key), names)}")
-        values[position[str(key)]] = value
+def _given(weights: Sequence[float] | Mapping[str, float], class_names: Sequence[str], where: str) -> np.ndarray:
+    if isinstance(weights, Mapping):
+        unknown = [str(n) for n in weights if str(n) not in class_names]
+        if unknown:
+            raise ConfigError(f"{where}: '{unknown[0]}' is not a class; {did_you_mean(unknown[0], class_names)}")
+        by_name = {str(n): w for n, w in weights.items()}
+        values = np.array([by_name.get(n, 1.0) for n in class_names], dtype=np.float64)
+    else:
+        if len(weights) != len(class_names):
+            raise ConfigError(f"{where}: {len(weights)} weights for {len(class_names)} classes ({_some(class_names)})")
+        values = np.array(weights, dtype=np.float64)
+    if (values < 0).any():
+        raise ConfigError(f"{where}: {values.min():g} is negative; weights are at least 0")
     return values
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+
+
+def check_shapes(logits_BC: Tensor, targets: Tensor) -> None:
+    """A (B,) beside a (B, 1) would silently broadcast to B x B losses: refuse anything but the two legal pairs."""
+    if targets.dim() == 1 and not targets.is_floating_point() and logits_BC.dim() == 2 and len(logits_BC) == len(targets):
+        return
+    if targets.dim() == 2 and logits_BC.shape == targets.shape:
+        return
+    raise ValueError(
+        f"logits {tuple(logits_BC.shape)} and targets {tuple(targets.shape)} ({targets.dtype}) do not fit: expected (B, C) with class "
+        "indices (B,), or with labels (B, C)"
+    )
+
+
+def raised(logits_BC: Tensor) -> Tensor:
+    """Half precision as float32; float32 and float64 as they are."""
+    return logits_BC if logits_BC.dtype == torch.float64 else logits_BC.float()

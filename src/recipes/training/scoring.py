@@ -52,14 +52,12 @@ def evaluate_split(
     """Metrics of one split under the weights as they are."""
     started = time.perf_counter()
     logits_NC = score(model, split, batch_size, precision)
-    weights = split.weights.to(logits_NC.device)
-    targets = split.targets.to(logits_NC.device)
-    loss_N = loss(logits_NC, targets)
-    mean_loss = float((loss_N * weights).sum() / weights.sum())
+    weights_N = split.weights.to(logits_NC.device)
+    loss_N = loss(logits_NC, split.targets.to(logits_NC.device))
+    mean_loss = float((loss_N * weights_N).sum() / weights_N.sum())
     logits, labels = logits_NC.cpu().numpy(), split.labels()
-    metrics, per_class = evaluate(
-        logits, labels, facts.task, facts.class_names, weights=split.weights.cpu().numpy().astype(np.float64) if split.weighted else None
-    )
+    weights = split.weights.cpu().numpy() if split.weighted else None
+    metrics, per_class = evaluate(logits, labels, facts.task, facts.class_names, weights=weights)
     return Evaluation(
         split=split.name,
         step=step,
@@ -68,5 +66,6 @@ def evaluate_split(
         per_class=per_class,
         logits=logits.astype(np.float32),
         targets=labels,
+        weights=weights,
         seconds=time.perf_counter() - started,
     )
