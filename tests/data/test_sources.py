@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recipes.data.parts import duplicate_codes
 from recipes.data.sources import File
 from recipes.errors import ConfigError, DataError
 
@@ -75,6 +76,8 @@ def test_fractions_and_rows(path):
 
 def test_the_seed_decides_the_split(path):
     first, again, other = (read(path=path, seed=seed).test.rows.tolist() for seed in (0, 0, 1))
+    assert first == again != other
+    first, again, other = (read(train=path, seed=seed).val.rows.tolist() for seed in (0, 0, 1))
     assert first == again != other
 
 
@@ -195,6 +198,19 @@ def test_equal_texts_of_given_splits_go_from_the_earlier_one(tmp_path):
     assert "10 of 100 val rows have a text that stands in train as well; their scores flatter" in note(tables, "flatter")
     with pytest.raises(DataError, match="every text of train stands in test"):
         read(train=files["train"], test=files["train"])
+
+
+def test_empty_texts_say_nothing_of_each_other(tmp_path):
+    columns = reviews(100)
+    columns["body"][::2] = [""] * 50
+    train = csv_file(tmp_path / "train.csv", columns)
+    columns["body"][1::2] = [f"another text, number {i}" for i in range(50)]
+    tables = read(train=train, test=csv_file(tmp_path / "test.csv", columns))
+    assert len(tables.train) + len(tables.val) == len(tables.test) == 100
+    codes = duplicate_codes(pl.Series([*(f"text {i}" for i in range(20)), "", "", "text 3"]))
+    assert codes[:20].tolist() == list(range(20))  # by first occurrence, whatever the hashes are
+    assert codes[22] == 3
+    assert len(set(codes)) == 22
 
 
 def test_missing_labels_are_left_out(tmp_path):

@@ -100,6 +100,34 @@ def test_groups_never_span_and_classes_are_in_every_split_they_can_be_in(data):
             assert (targets[fold != i] == c).any()
 
 
+def test_train_comes_before_test_where_no_row_can_be_spared():
+    # No row can change sides without taking the last row of another label along.
+    targets = np.array([[0, 0, 1, 0, 0], [1, 0, 1, 0, 1], [0, 0, 0, 1, 1], [0, 0, 1, 0, 0], [1, 1, 0, 1, 0]], dtype=np.float32)
+    for seed in range(10):
+        taken = holdout(targets, 0.5, rng(seed))
+        assert targets[~taken].sum(0).min() > 0
+    targets = np.array([[1, 1, 1, 0], [0, 0, 0, 0], [0, 0, 1, 1], [0, 1, 0, 1], [1, 1, 0, 1]], dtype=np.float32)
+    groups = np.array([2, 2, 0, 0, 4])
+    for seed in range(10):
+        fold = folds(targets, 2, rng(seed), groups)
+        for i in range(2):
+            assert targets[fold != i].sum(0).min() > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 60), st.integers(1, 6), st.integers(2, 6), st.booleans())
+def test_train_keeps_every_label_it_can_learn(seed, rows, labels, number, grouped):
+    draw = np.random.default_rng(seed)
+    targets = (draw.random((rows, labels)) < draw.random(labels) * 0.5).astype(np.float32)
+    groups = draw.integers(0, rows, rows) if grouped else None
+    taken = holdout(targets, draw.uniform(0.05, 0.95), rng(seed), groups)
+    fold = folds(targets, number, rng(seed), groups)
+    for label in np.flatnonzero(targets.sum(0)):
+        assert targets[~taken, label].any()
+        for i in range(number):
+            assert targets[fold != i, label].any()
+
+
 def deviation(targets: np.ndarray, fold: np.ndarray, number: int) -> float:
     """Mean relative error of a class's share of a fold."""
     totals = np.bincount(targets)
@@ -135,6 +163,20 @@ def test_label_sets_are_split_evenly_where_random_splits_lose_rare_labels(seed):
     assert np.abs(share - 0.2).mean() < 0.5 * np.abs(targets[random].sum(0) / totals - 0.2).mean()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_that_come_together_are_counted_once(seed):
+    draw = np.random.default_rng(seed)
+    rates = draw.random((6, 12)) ** 4
+    rates[:, :2] += 0.3  # every topic shares two labels
+    topic = draw.choice(6, size=3000, p=[0.5, 0.2, 0.15, 0.1, 0.04, 0.01])
+    targets = (draw.random((3000, 12)) < rates[topic]).astype(np.float32)
+    totals = targets.sum(0)
+    assert np.abs(targets[holdout(targets, 0.2, rng(seed))].sum(0) / totals - 0.2).mean() < 0.004
+    fold = folds(targets, 5, rng(seed))
+    held = np.array([targets[fold == i].sum(0) for i in range(5)])
+    assert np.abs(held / totals * 5 - 1).mean() < 0.015
+
+
 def test_label_set_folds():
     targets = label_sets(3000, np.geomspace(0.3, 0.005, 12))
     fold = folds(targets, 5, rng())
@@ -151,6 +193,23 @@ def test_rows_without_labels_are_dealt_too():
     taken = holdout(targets, 0.2, rng())
     assert taken.sum() == 20
     assert 10 <= taken[40:].sum() <= 14
+
+
+def test_rows_without_labels_make_up_for_a_group_that_must_stay():
+    targets = np.zeros((150, 2), dtype=np.float32)
+    targets[:50] = 1  # one group holds all there is of both labels
+    groups = np.r_[np.zeros(50, dtype=int), np.arange(1, 101)]
+    taken = holdout(targets, 0.5, rng(), groups)
+    assert not taken[:50].any()
+    assert taken.sum() == 75
+
+
+def test_a_large_group_is_not_taken_where_small_ones_fit():
+    sizes = [100, 90, *[1] * 10]
+    targets = np.zeros(200, dtype=int)
+    for seed in range(5):
+        taken = holdout(targets, 0.2, rng(seed), np.repeat(np.arange(12), sizes))
+        assert taken.sum() == 10
 
 
 def test_grouped_label_sets():

@@ -95,7 +95,7 @@ def test_multilabel(make_job, tmp_path: Path) -> None:
         lines.append(f"word{i} {' '.join(tags)} more,{';'.join(tags)}")
     path = tmp_path / "tags.csv"
     path.write_text("\n".join(lines))
-    common = ["data=file", f"data.path={path}", "data.text=text", "data.label=tags", "data.label_separator=;", "sampler=ohem", *OFF, *SGD]
+    common = ["data=file", f"data.path={path}", "data.text=text", "data.label=tags", "data.label_separator=';'", "sampler=ohem", *OFF, *SGD]
     for loss in ("bce", "weighted_bce", "focal"):
         one = trained(make_job(tmp_path / f"{loss}1", *common, f"loss={loss}", "trainer.batch_size=32"))
         cut = trained(make_job(tmp_path / f"{loss}2", *common, f"loss={loss}", "trainer.batch_size=8", "trainer.accumulate=4"))

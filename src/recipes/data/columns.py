@@ -55,10 +55,10 @@ class Roles:
 def find_roles(frame: pl.DataFrame, asked: Asked, where: str) -> Roles:
     """The role of each column of the train file.
 
-    Label: `asked.label`, else the column called label, labels, target or class, else y, else the only one with 2 to 100 distinct
-    values that repeat. Text: `asked.text`, else the only column of words in a file without further columns, else the only one whose values look like
-    text (most differ and they are long). No text: every column left is a feature. Raises ConfigError, with the columns listed, where
-    more than one could be meant.
+    Label: `asked.label`, else the column called label, labels, target or class, else y, else the only one with 2 to 100 distinct values
+    that repeat. Text: `asked.text`, else the only column of words in a file without further columns, else the only one whose values
+    look like text (most differ and they are long). No text: every column left is a feature. Raises ConfigError, with the columns
+    listed, where more than one could be meant.
     """
     named = {"text": asked.text, "label": asked.label, "weight": asked.weight, "group": asked.group, "split": asked.split}
     _check_named(frame, named, asked.features, where)

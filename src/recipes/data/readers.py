@@ -29,9 +29,10 @@ _MOST_CELLS = 200_000_000  # a sparse libsvm file as a dense table: 1.6 GB
 def read_file(path: str | Path, key: str = "data.path") -> pl.DataFrame:
     """Read a CSV, TSV, JSON lines, Parquet, fastText or libsvm file; text formats may be gzipped.
 
-    CSV and TSV: a header line, UTF-8, quotes as in RFC 4180; columns of numbers or of true/false are typed (`dtypes.typed`), a first column
-    without a name that counts the rows is left out, blank lines at the end too. A CSV whose header has no comma may be separated by
-    `;` or a tab. fastText: columns `text` and `label` (lists where any line has several labels; no `label` where no line has one).
+    CSV and TSV: a header line, UTF-8, quotes as in RFC 4180 (in a TSV where that fails, a quote mark is a character); columns of numbers
+    or of true/false are typed (`dtypes.typed`); a first column without a name that counts the rows is left out, blank lines at the end
+    too. A CSV whose header has no comma may be separated by `;` or a tab.
+    fastText: columns `text` and `label` (lists where any line has several labels; no `label` where no line has one).
     libsvm: columns `f<index>`, 0 where an index is absent, and `label` as in fastText.
     `key` is the setting that named the file, for messages. Raises DataError, with the line where there is one.
     """
@@ -55,16 +56,16 @@ def _delimited(file: Path, where: str) -> pl.DataFrame:
     if b"\n" not in data:  # line ends of old Macs; polars knows \n and \r\n
         data = data.replace(b"\r", b"\n")
     separator, names = malformed.header(data, "\t" if tabs else ",", where)
-    frame, problem = None, None
-    # Half of the world's TSV files quote as CSV does; in the other half a quote mark is a character like any other.
-    for quoted in (True, False) if tabs else (True,):
+    try:
+        frame = _rows(data, names, separator, True, where)
+    except DataError as problem:
+        # Half of the world's TSV files quote as CSV does; in the other half a quote mark is a character like any other.
         try:
-            frame = _rows(data, names, separator, quoted, where)
-            break
-        except DataError as error:
-            problem = problem or error
-    if frame is None:
-        raise problem or AssertionError
+            if not tabs:
+                raise
+            frame = _rows(data, names, separator, False, where)
+        except DataError:
+            raise problem from None
     frame = typed(_without_blank_end(frame))
     return frame.drop(names[0]) if names[0] == "column_1" and _counts_rows(frame["column_1"]) else frame
 

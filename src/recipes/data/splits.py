@@ -3,7 +3,8 @@
 Rows that must stay together form a unit; without groups each row is one. Units of several rows are placed one by one, the large ones
 first, where they disturb the shares of their classes least. Units of one row are then dealt in bulk, class by class, to fill each split
 up to its share: exact stratification where there are no groups, and for label sets the order of Sechidis, Tsoumakas and Vlahavas
-(2011), the rarest label first. Last, a class that a split lacks although it has units enough is given one.
+(2011), the rarest label first. Last, a class that a split lacks although it has units enough is given one, as far as other classes allow;
+what train needs comes first.
 
 N rows, U units, S splits, C classes (labels of a multi-label task), P pairs of a unit and a class that it holds.
 """
@@ -116,6 +117,7 @@ def _assign(units: _Units, shares: np.ndarray, rng: np.random.Generator, home: i
     _place_large(units, place, want, shares, rng)
     _deal_single(units, owner, place, want, rng)
     _give_every_split_its_classes(units, owner, place, len(shares))
+    _leave_train_its_classes(units, owner, place, home)
     return place[units.of_row]
 
 
@@ -195,6 +197,16 @@ def _give_every_split_its_classes(units: _Units, owner: np.ndarray, place: np.nd
             held[place[moved], classes] -= 1
             held[empty, classes] += 1
             place[moved] = empty
+
+
+def _leave_train_its_classes(units: _Units, owner: np.ndarray, place: np.ndarray, home: int) -> None:
+    """Where units of several classes left a class in a single split that train may have to do without, its smallest unit goes home."""
+    first, last = np.full(units.num_classes, len(place)), np.full(units.num_classes, -2)
+    np.minimum.at(first, units.classes, place[owner])
+    np.maximum.at(last, units.classes, place[owner])
+    for rare in np.flatnonzero((first == last) & (first != home)).tolist():
+        members = owner[units.classes == rare]
+        place[members[units.sizes[members].argmin()]] = home
 
 
 def _quotas(want: np.ndarray, number: int, prefer: np.ndarray | None = None) -> np.ndarray:
