@@ -45,10 +45,13 @@ def read_vectors(path: str | Path, vocabulary: Sequence[str], where: str) -> Vec
             word, _, rest = line.partition(b" ")
             if (i := wanted.get(word)) is None:
                 continue
-            row = _numbers(rest, dim)
+            parts = rest.split()
+            row = _numbers(parts, dim)
             if row is None:
-                if line.rsplit(None, dim)[0] != word and _numbers(b" ".join(line.rsplit(None, dim)[1:]), dim) is not None:
-                    continue  # a phrase with blanks in it, as in GloVe's 840B file, that begins with a word of ours
+                # GloVe's 840B file has words with blanks in them, such as ". . ."; one may begin with a word of ours.
+                extra = len(parts) - dim
+                if extra > 0 and _numbers(parts[:extra], extra) is None and _numbers(parts[extra:], dim) is not None:
+                    continue
                 raise ConfigError(f"{where}: {file}:{number}: '{word.decode()}' is not followed by {dim} numbers")
             del wanted[word]
             ids.append(i)
@@ -56,11 +59,10 @@ def read_vectors(path: str | Path, vocabulary: Sequence[str], where: str) -> Vec
     return Vectors(dim, np.array(ids, dtype=np.int64), np.stack(rows) if rows else np.empty((0, dim), np.float32))
 
 
-def _numbers(text: bytes, dim: int) -> np.ndarray | None:
-    """(E,) float32, or None unless the text is exactly `dim` finite numbers."""
-    parts = text.split()
+def _numbers(parts: list[bytes], count: int) -> np.ndarray | None:
+    """(count,) float32, or None unless the parts are just that many finite numbers."""
     try:
         row = np.array(parts, dtype=np.float32)
     except ValueError:
         return None
-    return row if len(row) == dim and np.isfinite(row).all() else None
+    return row if len(row) == count and np.isfinite(row).all() else None
