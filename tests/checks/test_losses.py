@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from recipes.config import build, resolve
+from recipes.config import settings_of as settings_of_class
 from recipes.data.facts import Facts, Task
 from recipes.errors import ConfigError
 from recipes.losses import Loss
@@ -39,12 +40,20 @@ def settings_of(path: Path) -> dict[str, Any]:
 
 PAIRS = [(p, t) for p in OPTIONS for t in TASKS]
 LEGAL = [(p, t) for p, t in PAIRS if t in resolve(Loss, settings_of(p), "loss").tasks]
+# Beside each option's defaults: settings that take another way through it.
+VARIANTS: dict[tuple[str, Task], list[dict[str, Any]]] = {
+    ("focal", "binary"): [{"alpha": 0.25}, {"gamma": 0.5}],
+    ("focal", "multiclass"): [{"alpha": "balanced"}, {"gamma": 0.5}],
+    ("focal", "multilabel"): [{"alpha": 0.75}, {"gamma": 0.5}],
+    ("weighted_ce", "multiclass"): [{"weights": "effective_number", "label_smoothing": 0.1}],
+}
+BUILT = [(path, task, changed) for path, task in LEGAL for changed in [{}, *VARIANTS.get((path.stem, task), [])]]
 
 
-@pytest.fixture(params=LEGAL, ids=lambda x: f"{x[0].stem}-{x[1]}")
+@pytest.fixture(params=BUILT, ids=lambda x: "-".join([x[0].stem, x[1], *(f"{k}={v}" for k, v in x[2].items())]))
 def loss_and_task(request: pytest.FixtureRequest) -> tuple[Loss, Task]:
-    path, task = request.param
-    return build(Loss, settings_of(path), "loss", facts=facts(task).as_dict()), task
+    path, task, changed = request.param
+    return build(Loss, settings_of(path) | changed, "loss", facts=facts(task).as_dict()), task
 
 
 @pytest.mark.parametrize(("path", "task"), [pair for pair in PAIRS if pair not in LEGAL], ids=lambda x: getattr(x, "stem", x))
@@ -108,3 +117,55 @@ def test_moving_against_the_gradient_helps(loss_and_task: tuple[Loss, Task]) -> 
     before = loss(logits, targets).sum()
     (gradient,) = torch.autograd.grad(before, logits)
     assert loss(logits - 0.01 * gradient, targets).sum() < before
+
+
+# Other values of each setting, and the task on which they are seen.
+CHANGES: dict[tuple[str, str], list[tuple[Task, dict[str, Any]]]] = {
+    ("cross_entropy", "label_smoothing"): [("multiclass", {"label_smoothing": 0.1})],
+    ("weighted_ce", "label_smoothing"): [("multiclass", {"label_smoothing": 0.1})],
+    ("weighted_ce", "weights"): [
+        ("multiclass", {"weights": w}) for w in ("none", "sqrt", "effective_number", [1.0, 2.0, 3.0, 4.0], {"d": 2.0}, {"b": 2, "d": 2})
+    ],
+    ("weighted_ce", "beta"): [("multiclass", {"weights": "effective_number", "beta": b}) for b in (0.0, 0.9, 0.9999)],
+    ("weighted_bce", "pos_weight"): [("multilabel", {"pos_weight": w}) for w in (2.0, [1.0, 2.0, 3.0, 4.0])]
+    + [("binary", {"pos_weight": w}) for w in (2.0, [3.0])],
+    ("weighted_bce", "cap"): [(task, {"cap": 2.0}) for task in TASKS],
+    ("focal", "gamma"): [(task, {"gamma": g}) for task in TASKS for g in (0.0, 0.5, 1.0)],
+    ("focal", "alpha"): [
+        *((task, {"alpha": a}) for task in ("binary", "multilabel") for a in (0.25, 0.75)),
+        *(("multiclass", {"alpha": a}) for a in ("balanced", "sqrt", "effective_number", [1.0, 2.0, 3.0, 4.0], {"d": 2.0})),
+    ],
+    ("focal", "beta"): [("multiclass", {"alpha": "effective_number", "beta": b}) for b in (0.5, 0.9, 0.9999)],
+}
+SETTINGS = [(p.stem, name) for p in OPTIONS for name in settings_of_class(resolve(Loss, settings_of(p), "loss"))]
+
+
+@pytest.mark.parametrize(("option", "name"), SETTINGS, ids=lambda x: x)
+def test_every_setting_is_observed_and_each_value_is_another_loss(option: str, name: str) -> None:
+    path = next(p for p in OPTIONS if p.stem == option)
+    seen: dict[Task, list[torch.Tensor]] = {}
+    for task, changed in CHANGES[option, name]:
+        if task not in seen:
+            seen[task] = [build(Loss, settings_of(path), "loss", facts=facts(task).as_dict())(*sample(task, 9))]
+        found = build(Loss, settings_of(path) | changed, "loss", facts=facts(task).as_dict())(*sample(task, 9))
+        assert not any(torch.allclose(found, other) for other in seen[task]), changed
+        seen[task].append(found)
+
+
+def test_shapes_that_would_broadcast_are_refused(loss_and_task: tuple[Loss, Task]) -> None:
+    loss, task = loss_and_task
+    logits, targets = sample(task, 4)
+    wrong = [targets[:3], targets[:, None], targets[:1]] if task != "multilabel" else [targets[:3], targets[:, :1], targets[:, 0]]
+    for other in wrong:
+        with pytest.raises(ValueError, match="do not fit"):
+            loss(logits, other)
+        with pytest.raises(ValueError, match="do not fit"):
+            loss.difficulty(logits, other)
+
+
+def test_float64_stays(loss_and_task: tuple[Loss, Task]) -> None:
+    loss, task = loss_and_task
+    logits, targets = sample(task, 4)
+    for function in (loss, loss.difficulty):
+        assert function(logits, targets).dtype == torch.float64
+        torch.testing.assert_close(function(logits.float(), targets).double(), function(logits, targets), rtol=1e-5, atol=1e-6)

@@ -60,8 +60,7 @@ def test_cross_entropy_and_its_weights() -> None:
     given = class_weights("balanced", COUNTS, NAMES)
     balanced = torch.tensor([0.37, 3.7, 37.0], dtype=torch.float64)
     torch.testing.assert_close(given, balanced)  # mean 1 over the train rows, as scikit-learn's are by construction
-    weighted = WeightedCE("multiclass", COUNTS, NAMES).double()
-    weighted.weights_C = given
+    weighted = WeightedCE("multiclass", COUNTS, NAMES)
     found = weighted(LOGITS, TARGETS)
     assert found.mean().item() == pytest.approx(19.5133989222, abs=1e-9)
     assert (found.sum() / given[TARGETS].sum()).item() == pytest.approx(0.9997898769, abs=1e-10)
@@ -86,6 +85,13 @@ def test_effective_number(beta: float, expected: list[float]) -> None:
     torch.testing.assert_close(found / found.sum() * 3, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-7)
 
 
+@pytest.mark.filterwarnings("error")
+def test_effective_number_between_no_weights_and_balanced_ones() -> None:
+    torch.testing.assert_close(class_weights("effective_number", COUNTS, NAMES, 0.0), class_weights("none", COUNTS, NAMES))
+    near = class_weights("effective_number", COUNTS, NAMES, 1 - 1e-9)
+    torch.testing.assert_close(near, class_weights("balanced", COUNTS, NAMES), rtol=1e-5, atol=0)
+
+
 @pytest.mark.parametrize("scheme", ["none", "balanced", "sqrt", "effective_number", [3.0, 1.0, 5.0], {"c": 7.0}])
 def test_weights_have_mean_one_over_the_train_rows(scheme: object) -> None:
     found = class_weights(scheme, COUNTS, NAMES)  # type: ignore[arg-type]
@@ -106,6 +112,28 @@ def test_multilabel_equals_torch() -> None:
     assert WeightedBCE("multilabel", np.array([1, 20, 50]), 100, cap=8.0).pos_weight_C.tolist() == [8, 4, 1]
 
 
+def test_weights_that_float32_cannot_hold_are_exact_in_float64() -> None:
+    """101 / 7 and 11 / 97 in single precision would be off by 1e-8."""
+    z, y = torch.randn(5, 2, dtype=torch.float64), (torch.rand(5, 2) > 0.5).double()
+    weight = torch.tensor([101 / 7, 11 / 97], dtype=torch.float64)
+    loss = WeightedBCE("multilabel", np.array([7, 97]), 108)
+    expected = F.binary_cross_entropy_with_logits(z, y, pos_weight=weight, reduction="none").mean(1)
+    torch.testing.assert_close(loss(z, y), expected, rtol=0, atol=1e-12)
+    side = torch.tensor([0, 1, 1, 0, 1])
+    single = F.binary_cross_entropy_with_logits(z[:, 1] - z[:, 0], side.double(), pos_weight=weight[0], reduction="none")
+    torch.testing.assert_close(WeightedBCE("binary", np.array([101, 7]), 108)(z, side), single, rtol=0, atol=1e-12)
+
+
+def test_smoothed_targets() -> None:
+    """1 - e + e / C for the class and e / C for the others, times the class's weight."""
+    target = F.one_hot(TARGETS, 3).double() * 0.8 + 0.2 / 3
+    expected = -(target * LOGITS.log_softmax(1)).sum(1)
+    torch.testing.assert_close(CrossEntropy("multiclass", label_smoothing=0.2)(LOGITS, TARGETS), expected, rtol=0, atol=1e-12)
+    weights = torch.tensor([0.37, 3.7, 37.0], dtype=torch.float64)
+    found = WeightedCE("multiclass", COUNTS, NAMES, label_smoothing=0.2)(LOGITS, TARGETS)
+    torch.testing.assert_close(found, weights[TARGETS] * expected, rtol=0, atol=1e-12)
+
+
 def test_focal_without_focus_is_what_it_is_made_of() -> None:
     z, y = torch.randn(6, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
     many = (torch.rand(6, 3) > 0.5).double()
@@ -122,8 +150,7 @@ def test_the_factor_is_part_of_the_gradient_and_unweighted() -> None:
     weights = class_weights("balanced", COUNTS, NAMES)
     p = torch.softmax(z, 1).gather(1, TARGETS[:, None]).squeeze(1)
     (by_hand,) = torch.autograd.grad((weights[TARGETS] * (1 - p) ** 2 * -p.log()).sum(), z)
-    loss = Focal("multiclass", COUNTS, NAMES, alpha="balanced").double()
-    loss.weights_C = weights
+    loss = Focal("multiclass", COUNTS, NAMES, alpha="balanced")
     (found,) = torch.autograd.grad(loss(z, TARGETS).sum(), z)
     torch.testing.assert_close(found, by_hand)
 
@@ -153,6 +180,10 @@ def test_mistakes_are_named() -> None:
         class_weights({"d": 1.0}, COUNTS, NAMES)
     with pytest.raises(ConfigError, match="2 weights for 3 classes"):
         class_weights([1.0, 2.0], COUNTS, NAMES)
+    with pytest.raises(ConfigError, match="-1 is negative"):
+        class_weights([1.0, -1.0, 2.0], COUNTS, NAMES)
+    with pytest.raises(ConfigError, match=r"loss\.alpha: every class of the train split would weigh 0"):
+        Focal("multiclass", np.array([5, 0, 5]), NAMES, alpha=[0.0, 1.0, 0.0])
     with pytest.raises(ConfigError, match="only scale the learning rate"):
         Focal("multiclass", COUNTS, NAMES, alpha=0.25)
     with pytest.raises(ConfigError, match="one number in"):

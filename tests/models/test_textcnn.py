@@ -149,6 +149,14 @@ def test_random_rows_are_kims() -> None:
     assert rows.var().item() == pytest.approx(0.25**2 / 3, rel=0.02)
 
 
+def test_init_draws_filters_and_the_last_layer_but_no_embedding() -> None:
+    model, plain = textcnn(dim=40, maps=200, init="he_normal"), textcnn(dim=40, maps=200)
+    for conv in model.convolutions:
+        assert conv.weight.var().item() == pytest.approx(2 / (40 * conv.weight.shape[3]), rel=0.05)
+    assert model.output.weight.var().item() == pytest.approx(2 / 600, rel=0.15)
+    assert torch.equal(model.embedding.weight, plain.embedding.weight)
+
+
 def test_a_trained_model_is_built_again_without_the_file(vectors: str) -> None:
     for mode in ("static", "nonstatic", "multichannel"):
         settings = {"mode": mode, "vectors": vectors, "maps": 4}

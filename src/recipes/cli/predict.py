@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from recipes.data import read_inputs
+from recipes.data.readers import read_file
 from recipes.errors import DataError, did_you_mean
 from recipes.inference import Predictor
 
@@ -32,7 +32,7 @@ def predict(arguments: PredictArguments) -> None:
     predictor = Predictor.load(arguments.run, device=arguments.device)
     predictor.batch_size = arguments.batch_size
     started = time.perf_counter()
-    frame = read_inputs(Path(arguments.input), predictor.columns)
+    frame = read_file(arguments.input, key="input")
     probabilities = predictor.predict_proba(frame)
     decisions = predictor.decide(probabilities)
     scored = frame.with_columns(

@@ -13,7 +13,8 @@ import numpy as np
 
 from recipes.config import build, resolve
 from recipes.data import Split
-from recipes.errors import DataError, did_you_mean
+from recipes.data.columns import take_inputs
+from recipes.errors import DataError
 from recipes.evaluation import probabilities
 from recipes.inference.bundle import Bundle, load_bundle
 from recipes.models.base import Model
@@ -73,30 +74,21 @@ class Predictor:
         return [self.classes[c] for c in probabilities_NC.argmax(axis=1)]
 
     def _encode(self, inputs: Any) -> Split:
-        import polars as pl
-
-        if self.facts.modality == "text":
-            return self.encoder.encode(self._texts(inputs))
-        frame = _frame(inputs)
-        if frame is None:
-            names = ", ".join(self.columns["features"][:8])
-            raise DataError(f"this model reads columns ({names}, ...): give a frame, not {type(inputs).__name__}")
-        return self.encoder.encode(frame.select(pl.all()))
-
-    def _texts(self, inputs: Any) -> pl.Series:
-        import polars as pl
-
         frame = _frame(inputs)
         if frame is not None:
-            name = self.columns["text"]
-            if name not in frame.columns and len(frame.columns) == 1:
-                name = frame.columns[0]
-            if name not in frame.columns:
-                raise DataError(f"the input has no column '{name}', which this model reads; {did_you_mean(name, frame.columns)}")
-            return frame[name].cast(pl.String).fill_null("")
-        if isinstance(inputs, str) or not isinstance(inputs, Sequence | np.ndarray | pl.Series):
-            raise DataError(f"this model reads texts: give a list of strings or a frame, not {type(inputs).__name__}")
-        return pl.Series("text", ["" if t is None else str(t) for t in inputs], dtype=pl.String)
+            return self.encoder.encode(take_inputs(frame, self.columns, "input"))
+        if self.facts.modality == "tabular":
+            names = ", ".join(self.columns["dtypes"])
+            raise DataError(f"input: this model reads the columns {names[:200]}; give a frame, not {type(inputs).__name__}")
+        return self.encoder.encode(_texts(inputs))
+
+
+def _texts(inputs: Any) -> pl.Series:
+    import polars as pl
+
+    if isinstance(inputs, str | bytes) or not isinstance(inputs, Sequence | np.ndarray | pl.Series):
+        raise DataError(f"input: this model reads texts; give a list of strings or a frame, not {type(inputs).__name__}")
+    return pl.Series("text", ["" if t is None else str(t) for t in inputs], dtype=pl.String)
 
 
 def _frame(inputs: Any) -> pl.DataFrame | None:

@@ -90,7 +90,10 @@ class Step:
         if self.miner.mines:
             with torch.no_grad():
                 keep_B = self.miner.select(self.loss.difficulty(logits_BC.detach(), batch.targets), epoch)
-        loss = self._weighted_sum(loss_B, batch, keep_B) / self._denominator(window, [keep_B])
+        if keep_B is None and self._weights is None:
+            loss = loss_B.mean()  # the same number in one operation, which small models notice
+        else:
+            loss = self._weighted_sum(loss_B, batch, keep_B) / self._denominator(window, [keep_B])
         self.precision.backward(loss)
         return loss.detach()
 
