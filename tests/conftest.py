@@ -1,4 +1,4 @@
-"""Shared by all tests: two threads, a cache of their own, small data, and jobs put together without the command line."""
+"""Shared by all tests: one thread (tests are small, and threads that wait for a busy core cost more than they bring), a cache of their own, small data, and jobs put together without the command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 
 
+LISTED = 20  # names that one message lists at most: it has to fit a screen
+
+
 class RecipesError(Exception):
     """A mistake that the user can mend. The message says where, what was given, what is allowed and the nearest fix."""
 
@@ -38,4 +41,5 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     close = nearest(given, allowed)
     if close is not None:
         return f"did you mean '{close}'?"
-    return f"allowed: {', '.join(allowed)}" if allowed else "nothing is allowed here"
+    shown = ", ".join(allowed[:LISTED]) + (f", ... ({len(allowed) - LISTED} more)" if len(allowed) > LISTED else "")
+    return f"allowed: {shown}" if allowed else "nothing is allowed here"

@@ -82,6 +82,7 @@ class Console:
         logging.captureWarnings(True)
         for name in _LOGGERS:
             logging.getLogger(name).addHandler(self._handler)
+        logging.getLogger("recipes").setLevel(logging.INFO)  # the root's level would hide what the rooms tell
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
