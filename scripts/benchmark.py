@@ -62,7 +62,8 @@ def report(title: str, seconds: dict[str, list[float]], steps: int, limit: float
         ratios = sorted(a / b for a, b in zip(seconds[name], seconds[base], strict=True))
         middle = statistics.median(ratios)
         spread = f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
-        print(f"  {name:28s} {statistics.median(seconds[name]) / steps * 1e3:8.3f} ms/step   {middle:.2f} x  {spread}   goal: at most {limit}")
+        each = statistics.median(seconds[name]) / steps * 1e3
+        print(f"  {name:28s} {each:8.3f} ms/step   {middle:.2f} x  {spread}   goal: at most {limit}")
 
 
 def fitted(work: Path, overrides: Iterable[str], change: Callable[[Any], None] = lambda job: None) -> tuple[float, int]:
@@ -136,7 +137,8 @@ def loop(work: Path, runs: int) -> None:
         assert done == steps, (done, steps)
         return taken
 
-    report("small MLP (30-64-64-2), batch 64, clipping, logging, progress", interleaved(runs, {"bare PyTorch loop": bare, "recipes": ours}), steps, 1.15)
+    seconds = interleaved(runs, {"bare PyTorch loop": bare, "recipes": ours})
+    report("small MLP (30-64-64-2), batch 64, clipping, logging, progress", seconds, steps, 1.15)
 
 
 def textcnn(work: Path, runs: int) -> None:
@@ -208,8 +210,9 @@ def encode(work: Path, runs: int, path: str | None = None) -> None:
     seconds = interleaved(runs, {"encode": once})["encode"]
     data = prepare(source, features, Needs("tokens"), None, 0)
     rows = sum(len(s) for s in data.splits.values())
-    print(f"\nreading, splitting, tokenising and encoding {rows:,} rows ({data.encoder.describe()}), cold cache")
-    print(f"  {statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})   goal for 120,000 rows of 43 words: at most 2 s")
+    print(f"\nreading, splitting and encoding {rows:,} rows ({data.encoder.describe()}), cold cache")
+    spread = f"({min(seconds):.2f} to {max(seconds):.2f})"
+    print(f"  {statistics.median(seconds):.2f} s {spread}   goal for 120,000 rows of 43 words: at most 2 s")
 
 
 def made_up_news(work: Path) -> Path:
@@ -234,7 +237,8 @@ def startup(work: Path, runs: int) -> None:
         seconds = []
         for i in range(runs + 1):
             started = time.perf_counter()
-            subprocess.run([sys.executable, str(ROOT / "train.py"), *flags], check=True, stdout=subprocess.DEVNULL, env=environment, cwd=work)
+            command = [sys.executable, str(ROOT / "train.py"), *flags]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment, cwd=work)
             if i:
                 seconds.append(time.perf_counter() - started)
         print(f"train.py {' '.join(flags):10s} {statistics.median(seconds):.2f} s   goal: at most 0.6")
@@ -257,7 +261,8 @@ def startup(work: Path, runs: int) -> None:
         command = [sys.executable, "-c", program, str(time.time())]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=work, check=True)
         times.append(float(done.stdout.rsplit("FIRST STEP AFTER", 1)[1].split()[0]))
-    print(f"first optimizer step of the default job: {times[0]:.2f} s with a cold cache, {statistics.median(times[1:]):.2f} s warm   goal: at most 4 warm")
+    warm = statistics.median(times[1:])
+    print(f"first optimizer step of the default job: {times[0]:.2f} s with a cold cache, {warm:.2f} s warm   goal: at most 4 warm")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread (tests are small, and threads that wait for a busy core cost more than they bring), a cache of their own, small data, and jobs put together without the command line."""
+"""Shared by all tests: one thread, a cache of their own, small data, and configs composed without the command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests are small: threads that wait for a busy core cost more than they bring
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -32,7 +32,7 @@ def text_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     rng = random.Random(0)
     words = {"common": "alpha beta gamma delta", "middle": "epsilon zeta eta theta", "rare": "iota kappa lambda mu"}
-    shared = "the a of in on with and or".split()
+    shared = ["the", "a", "of", "in", "on", "with", "and", "or"]
     lines = ["text,label"]
     for i in range(300):
         name = "rare" if i % 10 == 0 else "middle" if i % 10 < 4 else "common"

@@ -29,7 +29,7 @@ def test_a_truncated_file_is_named_with_what_else_is_there(tmp_path: Path, keep_
     checkpoint.save(path, {"w": torch.zeros(1000)})
     checkpoint.save(tmp_path / "best.pt", {"w": torch.zeros(10)})
     content = path.read_bytes()
-    path.write_bytes(content[:keep_bytes] if keep_bytes >= 0 else content[:keep_bytes])
+    path.write_bytes(content[:keep_bytes])
     with pytest.raises(CheckpointError, match=r"truncated or damaged; beside it are best\.pt"):
         checkpoint.load(path)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from recipes.cli.settings import Settings
@@ -89,7 +88,7 @@ def describe(job: Job, settings: Settings, data: Dataset, overrides: list[str]) 
         overrides=overrides,
         facts=data.facts,
         split_rows={name: len(split) for name, split in data.splits.items()},
-        split_counts={name: class_counts(split.labels(), data.facts.num_classes) for name, split in data.splits.items()},
+        split_counts={name: split.class_counts() for name, split in data.splits.items()},
         sampled_counts=sampled_counts(job.sampler, job.gather.plan, job.labels, window, rng, data.facts.num_classes),
         synthetic_rows=int(job.gather.plan.synthetic.sum()),
         notes=[data.encoder.describe(), *data.notes],
@@ -105,11 +104,6 @@ def describe(job: Job, settings: Settings, data: Dataset, overrides: list[str]) 
         monitor=settings.top.monitor,
         resumed_from_step=job.position.step,
     )
-
-
-def class_counts(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """(C,) rows of each class, or of each label where labels are (N, C)."""
-    return (labels > 0).sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=num_classes)
 
 
 def _device_name(device: torch.device) -> str:
