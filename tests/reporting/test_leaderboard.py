@@ -79,6 +79,17 @@ def test_only_what_differs_is_a_column(sweep):
     assert [row["rank"] for row in found] == ["1", "2", "3", "", "", "", ""]
 
 
+def test_paths_are_shown_without_the_folder_that_they_share(tmp_path):
+    names = ["yeast3.csv", "yeast4.csv", "more/glass.csv"]
+    for number, name in enumerate(names):
+        job(tmp_path, number, [f"data.path=/data/keel/{name}"], 0.5)
+    _, screen = shown(tmp_path)
+    assert " yeast3.csv " in screen
+    assert " more/glass.csv " in screen
+    assert "/data" not in screen.partition("finished")[0]
+    assert {line["data.path"] for line in table(tmp_path)} == {f"/data/keel/{name}" for name in names}
+
+
 def test_a_metric_to_minimise_is_sorted_the_other_way(sweep):
     rows, screen = shown(sweep, "val/log_loss")
     assert [row.monitored for row in rows[:3]] == pytest.approx([0.07, 0.18, 0.29])

@@ -21,8 +21,8 @@ def test_a_whole_run_with_each_logger(played, rows, tmp_path, option):
     with Console(tmp_path / "train.log", stream=io.StringIO(), width=80) as console:
         played.tell(*make_listeners(settings, "auto", console, rows))
     names = {path.name for path in tmp_path.iterdir()}
-    assert names - {"tensorboard"} == {"train.log", "metrics.json", "metrics.jsonl", "predictions", "figures"}
-    assert ("tensorboard" in names) is (option == "tensorboard")
+    drawn = {"tensorboard", "figures"} if option == "tensorboard" else set()
+    assert names == {"train.log", "metrics.json", "metrics.jsonl", "predictions"} | drawn
 
 
 def test_pictures_reach_the_logger_that_hears_after_them(played, rows, tmp_path):
@@ -30,6 +30,12 @@ def test_pictures_reach_the_logger_that_hears_after_them(played, rows, tmp_path)
     played.tell(*make_listeners({"_target_": "recipes.reporting.TensorBoard"}, "off", console, rows))
     content = b"".join(path.read_bytes() for path in (tmp_path / "tensorboard").iterdir())
     assert (tmp_path / "figures" / "test_confusion.png").read_bytes() in content
+
+
+def test_pictures_that_nobody_asks_for_are_not_drawn(played, rows, tmp_path):
+    console = Console(stream=io.StringIO(), width=80)
+    played.tell(*make_listeners({"_target_": "recipes.reporting.TensorBoard", "figures": False}, "off", console, rows))
+    assert not (tmp_path / "figures").exists()
 
 
 def test_an_unknown_setting_is_refused(rows):

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def _table(rows: list[JobRow], keys: list[str], monitor: str | None, width: int)
     """The columns that tell the jobs apart, the monitor, and as many test scores as the width has room for."""
     columns = [["", *("" if math.isnan(row.monitored) else str(rank) for rank, row in enumerate(rows, start=1))]]
     columns.append(["job", *(row.job for row in rows)])
-    columns += [[key, *(row.overrides.get(key, "") for row in rows)] for key in keys]
+    columns += [[key, *_below([row.overrides.get(key, "") for row in rows])] for key in keys]
     left = len(columns)
     # A job without a score says why in the score's place.
     columns.append([monitor or "status", *(_score(row) for row in rows)])
@@ -158,6 +159,13 @@ def _table(rows: list[JobRow], keys: list[str], monitor: str | None, width: int)
     for row, cells in zip(rows, zip(*(column[1:] for column in columns), strict=True), strict=True):
         table.add_row(*cells, style="red" if row.status == "failed" else "")
     return table
+
+
+def _below(values: list[str]) -> list[str]:
+    """Paths without the folder that all of them share; values that are no paths as they are."""
+    parts = [value.split("/") for value in values]
+    shared = len(list(takewhile(lambda level: len(set(level)) == 1, zip(*(each[:-1] for each in parts), strict=False))))
+    return ["/".join(each[shared:]) for each in parts]
 
 
 def _score(row: JobRow) -> str:

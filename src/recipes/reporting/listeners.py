@@ -20,6 +20,9 @@ def make_listeners(
 ) -> list[Listener]:
     """Files, console and pictures, and the logger that the config chose; `logger` are its settings, `rows` those of `Files`.
 
-    What the console says at the end is on the disk by then; pictures take longer, and the logger finds them drawn.
+    What the console says at the end is on the disk by then; pictures take longer, and the logger finds them drawn. They are drawn for a
+    logger whose attribute `figures` is true, and for no other: in a sweep of small jobs they would be most of the work.
     """
-    return [Files(rows), ConsoleReport(console, progress), Figures(), build(Listener, logger, "logger", trust=trust)]
+    chosen = build(Listener, logger, "logger", trust=trust)
+    pictures: list[Listener] = [Figures()] if getattr(chosen, "figures", False) else []
+    return [Files(rows), ConsoleReport(console, progress), *pictures, chosen]

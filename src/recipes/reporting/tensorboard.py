@@ -22,12 +22,13 @@ _THRESHOLDS = 127  # the most that TensorBoard's PR plugin takes
 class TensorBoard(Listener):
     """Scalars at each log point and evaluation; PR curves at each evaluation; config, pictures and hparams at the ends.
 
-    `curves`: PR curves of every class at each evaluation; `max_classes`: of at most so many, the largest in train. `figures`: the pictures
-    of figures/ at the end. A resumed run hides what an interrupted one had logged beyond the step that it resumes from.
+    `curves`: PR curves of every class at each evaluation; `max_classes`: of at most so many, the largest in train. `figures`: draw the
+    pictures of figures/ at the end and show them. A resumed run hides what an interrupted one had logged beyond the step that it
+    resumes from.
     """
 
     def __init__(self, *, curves: bool = True, figures: bool = True, max_classes: PositiveInt = 30) -> None:
-        self._curves, self._figures, self._max_classes = curves, figures, max_classes
+        self._curves, self.figures, self._max_classes = curves, figures, max_classes
         self._file: EventsFile | None = None
 
     def start(self, run: RunInfo) -> None:
@@ -53,7 +54,7 @@ class TensorBoard(Listener):
             metrics = {f"final_{split}/{name}": value for name, value in evaluation.metrics.items()}
             self._add(evaluation.step, _scalars(metrics), *self._pr_curves(evaluation, f"pr_final_{split}"))
             final |= {tag: value for tag, value in metrics.items() if tag.partition("/")[2] in MAIN_METRICS and math.isfinite(value)}
-        if self._figures:
+        if self.figures:
             self._add(result.steps, *self._pictures())
         self._add(0, *_hparams(self._run.config, final))
 
