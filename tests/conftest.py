@@ -61,3 +61,76 @@ def compose() -> Callable[..., dict[str, Any]]:
         return {str(k): v for k, v in plain.items()}
 
     return composed
+
+
+SMALL_TEXT = ["model=textcnn", "model.dim=8", "model.maps=4", "trainer.max_epochs=2", "trainer.progress=off", "trainer.device=cpu"]
+SMALL_TABLE = ["model=mlp", "model.widths=[8]", "trainer.max_epochs=2", "trainer.progress=off", "trainer.device=cpu"]
+
+
+@pytest.fixture(scope="session")
+def table_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 rows of two numbers, one with gaps, and a word; a quarter of them is positive."""
+    import random
+
+    rng = random.Random(0)
+    lines = ["x,y,job,label"]
+    for i in range(120):
+        rare = i % 4 == 0
+        x, y = (rng.gauss(1.5 if rare else 0, 1) for _ in range(2))
+        lines.append(f"{x:.4f},{'' if i % 9 == 0 else f'{y:.4f}'},{['cook', 'clerk', 'smith'][i % 3]},{'rare' if rare else 'usual'}")
+    path = tmp_path_factory.mktemp("table") / "table.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tags_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 texts with none to three of three labels, which are words of the text."""
+    import random
+
+    rng = random.Random(0)
+    lines = ["text,tags"]
+    for i in range(120):
+        tags = [name for name in ("red", "green", "blue") if rng.random() < 0.4]
+        lines.append(f"thing {i} {' '.join(tags)} seen,{';'.join(tags)}")
+    path = tmp_path_factory.mktemp("tags") / "tags.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def train_here(compose: Callable[..., dict[str, Any]]) -> Callable[..., float]:
+    """`train_here(run_dir, "model=mlp", ...)`: a whole run in this process; returns the monitored value."""
+    from recipes.cli.train import run
+    from recipes.reporting import Console
+
+    def trained(run_dir: Path, *overrides: str) -> float:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        with Console(run_dir / "train.log") as console:
+            return run(compose(*overrides), run_dir, list(overrides), console)
+
+    return trained
+
+
+@pytest.fixture(scope="session")
+def text_run(train_here: Callable[..., float], text_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the small texts."""
+    run_dir = tmp_path_factory.mktemp("runs") / "text"
+    train_here(run_dir, "data=file", f"data.path={text_csv}", *SMALL_TEXT)
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def table_run(train_here: Callable[..., float], table_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the small table."""
+    run_dir = tmp_path_factory.mktemp("runs") / "table"
+    train_here(run_dir, "data=file", f"data.path={table_csv}", *SMALL_TABLE)
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def tags_run(train_here: Callable[..., float], tags_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished multi-label run."""
+    run_dir = tmp_path_factory.mktemp("runs") / "tags"
+    train_here(run_dir, "data=file", f"data.path={tags_csv}", "data.label=tags", "data.label_separator=';'", "loss=bce", *SMALL_TEXT)
+    return run_dir

@@ -115,7 +115,7 @@ def test_quote_marks_inside_an_unquoted_csv_field(write):
 
 
 def test_numbers_and_truths_are_typed_and_names_are_not(write):
-    rows = ["a,b,c,d,e,f,g", "1,1.5,NA,007,true,x,1e400", "2, -2 ,3,010,FALSE,NA,1", "-3,nan,?,011,,2,2"]
+    rows = ["a,b,c,d,e,f,g", "1,1.5,NA,007,true,x,1e400", "2, -2 ,3,010,FALSE,NA,1", "-3,null,?,011,,2,2"]
     frame = read_file(write("rows.csv", "\n".join(rows) + "\n"))
     assert frame["a"].to_list() == [1, 2, -3]
     assert frame["a"].dtype == pl.Int64
@@ -125,6 +125,13 @@ def test_numbers_and_truths_are_typed_and_names_are_not(write):
     assert frame["e"].to_list() == [True, False, None]
     assert frame["f"].to_list() == ["x", "NA", "2"]  # a column of words: NA is one of them
     assert frame["g"].to_list() == [float("inf"), 1.0, 2.0]
+
+
+def test_the_word_nan_is_a_number_that_is_none(write):
+    """It is kept apart from an empty cell, so that the source can refuse it."""
+    frame = read_file(write("rows.csv", "a,b\n1,x\nnan,y\nNaN,z\n,w\n-nan,v\nNAN,u\n"))
+    assert frame["a"].is_null().to_list() == [False, False, False, True, False, False]
+    assert frame["a"].is_nan().to_list() == [False, True, True, None, True, True]
 
 
 def test_a_column_is_typed_by_all_its_values(write):

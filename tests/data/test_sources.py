@@ -351,7 +351,7 @@ def table_columns(rows: int = 120) -> dict[str, list]:
 
 def test_tables(tmp_path):
     columns = table_columns()
-    columns["income"][5] = float("nan")
+    columns["income"][5] = None
     tables = read(path=csv_file(tmp_path / "people.csv", columns), label="label")
     assert (tables.modality, tables.task, tables.class_names) == ("tabular", "binary", ("0", "1"))
     assert tables.train.text is None
@@ -361,20 +361,38 @@ def test_tables(tmp_path):
     assert whole["member"].to_list() == columns["member"]
     assert "missing values are filled in by the encoder: 'income' (1), 'job' (40)" in note(tables, "missing values")
     kinds = {"age": "number", "income": "number", "job": "category", "member": "boolean"}
-    assert tables.columns == {"label": "label", "label_separator": None, "features": list(kinds), "dtypes": kinds, "sparse": False}
+    names = {"label": "label", "label_separator": None, "features": list(kinds)}
+    assert tables.columns == {**names, "dtypes": kinds, "sparse": False, "nan": "error"}
     assert json.loads(json.dumps(tables.columns)) == tables.columns
 
 
-def test_nan_in_parquet_is_a_missing_value_and_infinity_an_error(tmp_path):
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_nan_is_an_error_that_names_both_ways_out(tmp_path, suffix):
     columns = table_columns()
-    columns["income"][5] = float("nan")
+    columns["income"][5] = columns["income"][9] = float("nan")
     columns["label"][0] = None
-    pl.DataFrame(columns).write_parquet(tmp_path / "people.parquet")
-    assert "'income' (1)" in note(read(path=str(tmp_path / "people.parquet"), label="label"), "missing values")
+    path = tmp_path / f"people.{suffix}"
+    csv_file(path, columns) if suffix == "csv" else pl.DataFrame(columns).write_parquet(path)
+    with pytest.raises(DataError) as caught:
+        read(path=str(path), label="label")
+    assert str(caught.value).splitlines() == [
+        f"people.{suffix}: a feature must be a finite number",
+        "  where a value is missing write an empty cell (null in a frame), or set data.nan=missing to read NaN as missing",
+        "  column 'income': 2 NaN, the first in data row 6",
+    ]
+    tables = read(path=str(path), label="label", nan="missing")
+    assert "'income' (2)" in note(tables, "missing values")
+    assert tables.columns["nan"] == "missing"
+    assert all(not table.features["income"].is_nan().any() for table in splits(tables).values())
+
+
+@pytest.mark.parametrize("nan", ["error", "missing"])
+def test_infinity_is_an_error(tmp_path, nan):
+    columns = table_columns()
     columns["income"][7:9] = [float("inf"), float("-inf")]
     pl.DataFrame(columns).write_parquet(tmp_path / "people.parquet")
-    with pytest.raises(DataError, match=r"people\.parquet: a feature must be .*\n  column 'income': 2 infinite, the first in data row 8"):
-        read(path=str(tmp_path / "people.parquet"), label="label")
+    with pytest.raises(DataError, match=r"people\.parquet: a feature .*\n.*\n  column 'income': 2 infinite, the first in data row 8"):
+        read(path=str(tmp_path / "people.parquet"), label="label", nan=nan)
 
 
 def test_columns_of_test_are_read_as_in_train(tmp_path):

@@ -130,7 +130,8 @@ def test_inputs_of_a_text_model():
 
 
 def test_inputs_of_a_table_model():
-    columns = {"features": ["age", "job", "member"], "dtypes": {"age": "number", "job": "category", "member": "boolean"}, "sparse": False}
+    kinds = {"age": "number", "job": "category", "member": "boolean"}
+    columns = {"features": list(kinds), "dtypes": kinds, "sparse": False, "nan": "error"}
     frame = pl.DataFrame({"member": ["true", "?"], "extra": [0, 0], "job": [1, 2], "age": ["3", "NA"]})
     taken = take_inputs(frame, columns, "new.csv")
     assert taken.to_dict(as_series=False) == {"age": [3.0, None], "job": ["1", "2"], "member": [True, None]}
@@ -140,5 +141,9 @@ def test_inputs_of_a_table_model():
         take_inputs(frame.with_columns(member=pl.Series(["true", "perhaps"])), columns, "new.csv")
     with pytest.raises(DataError, match="column 'member' is Int64, but in train it is a boolean"):
         take_inputs(frame.with_columns(member=pl.Series([1, 0])), columns, "new.csv")
+    odd = frame.with_columns(age=pl.Series([float("nan"), 1.0]))
+    with pytest.raises(DataError, match="column 'age': 1 NaN, the first in data row 1"):
+        take_inputs(odd, columns, "new.csv")
+    assert take_inputs(odd, columns | {"nan": "missing"}, "new.csv")["age"].to_list() == [None, 1.0]
     sparse = take_inputs(frame.select("job", "member"), columns | {"sparse": True}, "new.libsvm")
     assert sparse["age"].to_list() == [0.0, 0.0]

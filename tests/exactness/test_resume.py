@@ -104,7 +104,8 @@ def test_every_kind_of_optimizer_state_resumes(make_job, tmp_path: Path, optimiz
 
 def test_patience_goes_on_where_it_was(make_job, tmp_path: Path) -> None:
     """A run that stopped early does not start to wait anew when it is resumed."""
-    overrides = ["optimizer.lr=1e-12", "trainer.batch_size=64", "trainer.max_epochs=50", "trainer.early_stopping.patience=2"]
+    overrides = ["optimizer.lr=1e-12", "trainer.batch_size=64", "trainer.max_epochs=50", "trainer.early_stopping.patience=2",
+                 "trainer.early_stopping.min_steps=0"]  # fmt: skip
     job = make_job(tmp_path / "run", *overrides)
     reason = fit(job)
     assert reason.startswith("early stopping: no better val/f1_macro in 2 evaluations")

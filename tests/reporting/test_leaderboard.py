@@ -135,3 +135,19 @@ def test_the_table_needs_no_torch(sweep):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_jobs_that_differ_in_fold_or_seed_only_are_summed_up() -> None:
+    from recipes.reporting.leaderboard import JobRow
+    from recipes.reporting.repeats import repeats
+
+    def row(model: str, fold: int, f1: float, status: str = "finished") -> JobRow:
+        return JobRow(f"{model}{fold}", status, {"model": model, "data.fold": str(fold), "seed": str(fold)}, {"test/f1_macro": f1})
+
+    rows = [row("mlp", 0, 0.5), row("mlp", 1, 0.7), row("mlp", 2, 0.0, "failed"), row("fasttext", 0, 0.9)]
+    (found,) = repeats(rows)
+    assert found.overrides == {"model": "mlp"}
+    assert found.jobs == 2
+    mean, deviation = found.scores["test/f1_macro"]
+    assert mean == pytest.approx(0.6)
+    assert deviation == pytest.approx(0.1414213562)  # of a sample: n - 1

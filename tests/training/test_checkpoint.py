@@ -27,10 +27,15 @@ def test_round_trip_is_safe_to_load(tmp_path: Path) -> None:
 def test_a_truncated_file_is_named_with_what_else_is_there(tmp_path: Path, keep_bytes: int) -> None:
     path = tmp_path / "last.pt"
     checkpoint.save(path, {"w": torch.zeros(1000)})
-    checkpoint.save(tmp_path / "best.pt", {"w": torch.zeros(10)})
+    checkpoint.save(tmp_path / "best.pt", {"w": torch.zeros(10)})  # weights alone: nothing to continue from
     content = path.read_bytes()
     path.write_bytes(content[:keep_bytes])
-    with pytest.raises(CheckpointError, match=r"truncated or damaged; beside it are best\.pt"):
+    with pytest.raises(CheckpointError, match="truncated or damaged; there is no other one to continue from: start the run again"):
+        checkpoint.load(path)
+    for step in (10, 20):
+        checkpoint.save(tmp_path / f"step-{step:09d}.pt", {"w": torch.zeros(10)})
+    older = r"truncated or damaged; older ones beside it: step-000000020\.pt, step-000000010\.pt; to continue from one, copy it to last\.pt"
+    with pytest.raises(CheckpointError, match=older):
         checkpoint.load(path)
 
 

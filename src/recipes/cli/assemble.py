@@ -10,7 +10,7 @@ from recipes.cli.settings import Settings
 from recipes.config import build, resolve
 from recipes.data import Dataset, Features, Needs, Source, prepare
 from recipes.errors import ConfigError
-from recipes.evaluation import direction
+from recipes.evaluation import check_monitor, direction
 from recipes.losses import Loss
 from recipes.models import Model
 from recipes.optim import Schedule, make_clip, make_optimizer
@@ -37,6 +37,8 @@ def assemble(settings: Settings, data: Dataset, run_dir: Path, listener: Listene
     """Build every component from its settings and the facts of the data. Raises ConfigError where they do not fit together."""
     trainer, seed, device, trust = settings.trainer, settings.top.seed, settings.device, settings.top.trust
     facts = data.facts.as_dict()
+    check_monitor(settings.top.monitor, data.facts.task)
+    check_monitor(trainer.early_stopping.monitor or settings.top.monitor, data.facts.task)
     seed_everything(seed, trainer.deterministic)
     model = build(Model, settings.group("model"), "model", facts=facts, trust=trust).to(device)
     loss = build(Loss, settings.group("loss"), "loss", facts=facts, trust=trust).to(device)

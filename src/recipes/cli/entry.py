@@ -16,7 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recipes.errors import RecipesError, did_you_mean, nearest
+from recipes.cli.explain import explain, no_run_dir, quoted
+from recipes.errors import RecipesError
 
 USER_ERROR = 2
 _claimed: dict[str, str] = {}
@@ -58,7 +59,19 @@ def run(main: Callable[[], Any], argv: list[str] | None = None) -> None:
     except RecipesError as error:
         leave(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        leave(_explain(error, sys.argv[1:]))
+        leave(explain(error, sys.argv[1:], config_dir()))
+    except ValueError as error:
+        if "Config group override" not in str(error):  # Hydra's, for group=null
+            raise
+        leave(explain(error, sys.argv[1:], config_dir()))
+    except OSError as error:  # what goes wrong inside a command is told by the command; this is Hydra making its directory
+        leave(no_run_dir(f"{error.filename or ''}: {error.strerror or error}"))
+
+
+def typed_overrides(hydra: Any) -> list[str]:
+    """What was typed, as it was typed: an interpolation in it is resolved in the config, not here."""
+    plain = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    return [str(o) for o in plain] if isinstance(plain, list) else []
 
 
 def leave(message: str, code: int = USER_ERROR) -> None:
@@ -69,16 +82,16 @@ def leave(message: str, code: int = USER_ERROR) -> None:
 
 def _with_resumed_overrides(argv: list[str]) -> list[str]:
     """`resume=<run>` stands for the overrides of that run, in its directory; what is typed beside it is added, and checked later."""
-    wanted = [a.partition("=")[2] for a in argv if a.startswith("resume=")]
+    wanted = [re.sub(r"^(['\"])(.*)\1$", r"\2", a.partition("=")[2]) for a in argv if a.startswith("resume=")]
     if not wanted or wanted[-1] in ("", "null"):
         return argv
     if "-m" in argv or "--multirun" in argv:
         raise RecipesError("resume: continues one run; drop `-m`, or name the directory of one job of the sweep")
     run_dir = find_resumable(wanted[-1])
     stored = OmegaConf.load(run_dir / ".hydra" / "overrides.yaml")
-    hydra_own = [f"hydra.run.dir={run_dir}", "hydra.output_subdir=null"]
+    hydra_own = [quoted("hydra.run.dir", str(run_dir)), "hydra.output_subdir=null"]
     kept = [str(o) for o in stored if not str(o).startswith(("resume=", "hydra."))]
-    return kept + [a for a in argv if not a.startswith("resume=")] + hydra_own + [f"resume={run_dir}"]
+    return kept + [a for a in argv if not a.startswith("resume=")] + hydra_own + [quoted("resume", str(run_dir))]
 
 
 def find_resumable(wanted: str) -> Path:
@@ -97,61 +110,3 @@ def find_resumable(wanted: str) -> Path:
 
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _explain(error: Exception, argv: list[str]) -> str:
-    """Hydra's and OmegaConf's errors in our words: where, what was given, what is allowed, the nearest fix."""
-    text = str(error).strip()
-    if match := re.search(r"Could not override '([^']+)'", text):
-        return _unknown_key(match[1], argv)
-    if match := re.search(r"Could not find '([^']+)'", text):
-        group, _, option = match[1].rpartition("/")
-        options = sorted(p.stem for p in (config_dir() / group).glob("*.yaml"))
-        if options:
-            return f"{group}={option}: there is no such option; {_close_or_all(option, options)}"
-    if match := re.search(r"Could not override '?([\w/]+)'?.*\n?.*No match in the defaults list", text):
-        return _unknown_key(match[1], argv)
-    if type(error).__name__ == "OverrideParseException":
-        return f"{text.splitlines()[0]}\n  An override is key=value; quote values with spaces or commas for the shell: '\"a b\"', '[1,2]'."
-    return text.split("\nTo append to your config")[0].split("\nSet the environment variable")[0]
-
-
-def _unknown_key(key: str, argv: list[str]) -> str:
-    known = _known_keys(argv)
-    head, _, tail = key.rpartition(".")
-    siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == head]
-    close = nearest(tail, siblings) if siblings else None
-    best = (f"{head}.{close}" if head else close) if close else nearest(key, known)
-    if best:
-        return f"{key}: there is no such setting; did you mean '{best}'?"
-    where = f"settings of '{head}'" if siblings and head else "settings"
-    return f"{key}: there is no such setting; {where}: {', '.join(sorted(siblings) or sorted(k for k in known if '.' not in k))}"
-
-
-def _close_or_all(name: str, options: list[str]) -> str:
-    close = nearest(name, options)
-    return f"did you mean '{close}'? ({', '.join(options)})" if close else did_you_mean(name, options)
-
-
-def _known_keys(argv: list[str]) -> list[str]:
-    """Every key of the config that the group choices of `argv` compose, or of the default one where they do not."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    choices = [a for a in argv if re.fullmatch(r"[\w/]+=\w+", a) and (config_dir() / a.partition("=")[0]).is_dir()]
-    for overrides in (choices, []):
-        GlobalHydra.instance().clear()
-        try:
-            with initialize_config_dir(str(config_dir()), version_base="1.3"):
-                config = OmegaConf.to_container(compose("train", overrides=overrides), resolve=False)
-        except (HydraException, OmegaConfBaseException):
-            continue
-        return list(_flat(config))
-    return []
-
-
-def _flat(config: Any, prefix: str = "") -> Any:
-    for key, value in config.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,27 +37,34 @@ def predict(arguments: PredictArguments) -> None:
     frame = read_file(arguments.input, key="input")
     probabilities = predictor.predict_proba(frame)
     decisions = predictor.decide(probabilities)
-    scored = frame.with_columns(
-        pl.Series("prediction", decisions, dtype=pl.List(pl.String) if predictor.facts.task == "multilabel" else pl.String),
-        *(pl.Series(f"p_{name}", probabilities[:, c]) for c, name in enumerate(predictor.classes)),
-    )
-    write(scored, output)
+    added = [pl.Series("prediction", decisions, dtype=pl.List(pl.String) if predictor.facts.task == "multilabel" else pl.String)]
+    added += [pl.Series(f"p_{name}", probabilities[:, c]) for c, name in enumerate(predictor.classes)]
+    write(frame.with_columns(added), output)
+    if replaced := [column.name for column in added if column.name in frame.columns]:
+        print(f"note: columns of the input are replaced: {', '.join(replaced)}")  # noqa: T201
     seconds = time.perf_counter() - started
-    print(f"{len(scored):,} rows scored in {seconds:.1f} s: {output}")  # noqa: T201
+    print(f"{len(frame):,} rows scored in {seconds:.1f} s: {output}")  # noqa: T201
 
 
 def write(frame: pl.DataFrame, path: Path) -> None:
     """Write a frame in the format of the suffix, whole or not at all. Lists become `;`-separated text where the format has none."""
     partial = path.with_name(f".{path.name}.partial")
     flat = frame.with_columns(pl.col(pl.List(pl.String)).list.join(";")) if path.suffix in (".csv", ".tsv") else frame
+    content = io.BytesIO()  # polars has errors of its own for a full disk; Python's say which file
     try:
         if path.suffix == ".parquet":
-            flat.write_parquet(partial)
+            flat.write_parquet(content)
         elif path.suffix in (".jsonl", ".ndjson"):
-            flat.write_ndjson(partial)
+            flat.write_ndjson(content)
         else:
-            flat.write_csv(partial, separator="\t" if path.suffix == ".tsv" else ",")
+            flat.write_csv(content, separator="\t" if path.suffix == ".tsv" else ",")
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"output: {path.suffix} cannot hold a column of the input ({reason}); use .parquet or .jsonl") from error
+    try:
+        partial.write_bytes(content.getbuffer())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise DataError(f"output: {path} could not be written: {error.strerror or error}") from error

@@ -83,7 +83,7 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
     for name, kind in GROUPS.items():
         problems += check(kind, plain.get(name), name, trust=trust)
     problems += optimizer_problems(plain.get("optimizer"), trust)
-    problems += check_settings(Trainer, plain.get("trainer", {}), "trainer")
+    problems += check_settings(Trainer, plain.get("trainer"), "trainer")
     fail(problems)
     top = build_plain(_Top, top_values, "config")
     trainer = build_plain(Trainer, plain["trainer"], "trainer")
@@ -117,7 +117,9 @@ def _to_plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+        where = f"{error.full_key}: " if getattr(error, "full_key", None) else ""
+        hint = "; between the braces stands the whole name of a setting: ${trainer.batch_size}" if "nterpolation" in str(error) else ""
+        raise ConfigError(f"{where}{str(error).splitlines()[0]}{hint}") from error
     assert isinstance(plain, dict)
     return {str(k): v for k, v in plain.items()}
 

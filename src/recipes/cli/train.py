@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from recipes.cli.assemble import assemble, describe, read_data
-from recipes.cli.entry import USER_ERROR
+from recipes.cli.entry import USER_ERROR, typed_overrides
 from recipes.cli.settings import Settings, read_settings
 from recipes.cli.status import read_status, write_status
 from recipes.data import Dataset
@@ -44,9 +45,12 @@ def train(config: DictConfig) -> float:
     run_dir.mkdir(parents=True, exist_ok=True)
     with Console(run_dir / "train.log") as console:
         try:
-            return run(config, run_dir, list(hydra.overrides.task), console)
+            return run(config, run_dir, typed_overrides(hydra), console)
         except KeyboardInterrupt:
-            write_status(run_dir, "interrupted")
+            if read_status(run_dir) != "interrupted":  # not between two steps, where the loop saves and says so
+                saved = (run_dir / "checkpoints" / "last.pt").is_file()
+                console.say(f"interrupted; {_continue(run_dir) if saved else 'nothing was trained yet'}")
+                write_status(run_dir, "interrupted")
             raise SystemExit(INTERRUPTED) from None
         except Exception as error:
             write_status(run_dir, "failed", str(error) if isinstance(error, RecipesError) else f"{type(error).__name__}: {error}")
@@ -62,12 +66,14 @@ def run(config: DictConfig | Mapping[str, Any], run_dir: Path, overrides: list[s
     if settings.trainer.threads is not None:
         torch.set_num_threads(settings.trainer.threads)
     resuming = settings.top.resume is not None
-    if resuming and read_status(run_dir) == "finished":
-        console.say(f"nothing to resume: {run_dir} is finished")
-        return _monitored(run_dir)
-    state = checkpoint.load(run_dir / "checkpoints" / "last.pt") if resuming else None
+    last = run_dir / "checkpoints" / "last.pt"
+    finished = resuming and read_status(run_dir) == "finished"
+    state = checkpoint.load(last) if resuming and (last.is_file() or not finished) else None
     if state is not None:
         check_same(json.loads(state["config"]), settings.identity(), run_dir)
+    if finished:
+        console.say(f"nothing to resume: {run_dir} is finished")
+        return _monitored(run_dir)
     write_status(run_dir, "running")
     data, needs = read_data(settings)
     listeners = Listeners([])
@@ -81,7 +87,7 @@ def run(config: DictConfig | Mapping[str, Any], run_dir: Path, overrides: list[s
         reason = fit(job)
         if job.interrupt.requested is not None:
             write_status(run_dir, "interrupted")
-            console.say(f"{reason}; saved at step {job.position.step:,}. Continue with:\n  python train.py resume={run_dir}")
+            console.say(f"{reason}; saved at step {job.position.step:,}. {_continue(run_dir)}")
             raise KeyboardInterrupt
         result = conclude(job, settings, data, reason, time.perf_counter() - started)
         save_bundle(run_dir / "model", job.model, settings.group("model"), data.facts, needs, data.encoder, data.columns)
@@ -98,7 +104,7 @@ def conclude(job: Job, settings: Settings, data: Dataset, reason: str, seconds: 
     size, step = settings.trainer.eval_batch_size, job.best.best_step or job.position.step
     epoch = step / job.steps_per_epoch
     final = {
-        name: evaluate_split(job.model, job.loss, split, data.facts, job.precision, size, step, epoch)
+        name: evaluate_split(job.model, job.loss, split.to(settings.device), data.facts, job.precision, size, step, epoch)
         for name, split in splits.items()
         if split is not None
     }
@@ -127,6 +133,10 @@ def check_same(stored: dict[str, Any], given: dict[str, Any], run_dir: Path) -> 
         "\n".join([f"resume: the checkpoint in {run_dir} belongs to another config:", *shown, *more])
         + "\n  Continue it as it was (`python train.py resume=<directory>` alone), or start a new run without resume"
     )
+
+
+def _continue(run_dir: Path) -> str:
+    return f"Continue with:\n  python train.py resume={shlex.quote(str(run_dir))}"
 
 
 def _monitored(run_dir: Path) -> float:

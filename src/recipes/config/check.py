@@ -50,7 +50,8 @@ def settings_of(cls: type, given: Collection[str] = ()) -> dict[str, tuple[Any, 
 def check_settings(cls: type, values: Any, where: str, given: Collection[str] = (), extra: Mapping[str, Any] | None = None) -> list[str]:
     """All problems of `values` as settings of `cls`; empty when they fit. `extra` adds keys (name -> annotation) that the caller reads."""
     if not isinstance(values, Mapping):
-        return [f"{where}: expected a mapping of settings, got {_show(values)}"]
+        names = ", ".join(settings_of(cls, given))
+        return [f"{where}: it is a group of settings ({names}), got {_show(values)}; set one of them: {where}.<name>=<value>"]
     known = settings_of(cls, given)
     annotations = {name: annotation for name, (annotation, _) in known.items()} | dict(extra or {})
     problems = []
@@ -97,7 +98,9 @@ def describe(annotation: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(_show(a) for a in args)
     if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(describe(a) for a in args))
+        # What YAML cannot hold, such as a tensor, is of no use to the reader.
+        plain = [a for a in args if not isinstance(a, type) or a in _NAMES or a is Duration or dataclasses.is_dataclass(a)]
+        return " or ".join(dict.fromkeys(describe(a) for a in plain or args))
     if origin in (list, tuple):
         items = [a for a in args if a is not Ellipsis]
         return f"a list of {describe(items[0])}" if items else "a list"

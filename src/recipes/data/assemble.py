@@ -33,7 +33,7 @@ def assemble(raw: Raw, settings: Source, task: Task | None, seed: int) -> Tables
     roles = find_roles(raw.frames["train"], raw.asked, raw.where["train"])
     if found := roles.found(raw.asked):
         notes.append(f"{raw.where['train']}: {found}")
-    parts = read_parts(raw, roles, task, notes)
+    parts = read_parts(raw, roles, task, settings.nan, notes)
     whole = raw.whole and roles.split is None
     if settings.fold is not None and not whole:
         raise ConfigError("data.fold: folds are made of one file without a split column; val and test are given here: set data.fold=null")
@@ -62,7 +62,7 @@ def assemble(raw: Raw, settings: Source, task: Task | None, seed: int) -> Tables
         val=tables.get("val"),
         test=tables.get("test"),
         notes=notes,
-        columns=_columns(raw, roles),
+        columns=_columns(raw, roles, settings),
     )
 
 
@@ -208,9 +208,9 @@ def _table(name: str, part: Part, targets: np.ndarray) -> Table:
     return Table(name, part.text, part.features, targets, part.weights, part.rows)
 
 
-def _columns(raw: Raw, roles: Roles) -> dict[str, Any]:
+def _columns(raw: Raw, roles: Roles, settings: Source) -> dict[str, Any]:
     columns: dict[str, Any] = {"label": roles.label, "label_separator": raw.label_separator}
     if roles.text is not None:
         return columns | {"text": roles.text}
     kinds = {name: kind_of(raw.frames["train"].schema[name]) for name in roles.features}
-    return columns | {"features": list(roles.features), "dtypes": kinds, "sparse": raw.sparse}
+    return columns | {"features": list(roles.features), "dtypes": kinds, "sparse": raw.sparse, "nan": settings.nan}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recipes.data.dtypes import conform, kind_of
+from recipes.data.dtypes import check_numbers, conform, kind_of
 from recipes.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def find_roles(frame: pl.DataFrame, asked: Asked, where: str) -> Roles:
 def take_inputs(frame: pl.DataFrame, columns: dict[str, Any], where: str) -> pl.Series | pl.DataFrame:
     """What a model trained on `columns` (of `Tables`) reads of a table: the texts, or the feature columns as they were typed in train.
 
-    A table with a single column is read as the texts whatever the column is called. Raises DataError for a missing column and for a
-    value of another kind.
+    A table with a single column is read as the texts whatever the column is called. Raises DataError for a missing column, a
+    value of another kind, and a number that is not finite (NaN as `data.nan` says).
     """
     import polars as pl
 
@@ -98,7 +98,7 @@ def take_inputs(frame: pl.DataFrame, columns: dict[str, Any], where: str) -> pl.
     if columns.get("sparse"):
         frame = frame.with_columns(pl.lit(0.0).alias(name) for name in kinds if name not in frame.columns)
     require_columns(frame, list(kinds), where)
-    return pl.DataFrame([conform(frame[name], kind, where) for name, kind in kinds.items()])
+    return check_numbers(pl.DataFrame([conform(frame[name], kind, where) for name, kind in kinds.items()]), columns["nan"], where)
 
 
 def _check_named(frame: pl.DataFrame, named: dict[str, str | None], features: Sequence[str] | None, where: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 from recipes.errors import DataError
 
@@ -10,14 +11,17 @@ if TYPE_CHECKING:
     import polars as pl
 
 # What people write where a number is missing. In a column of words they stay words: "NA" may be Namibia, "none" an answer.
-MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "<null>", "none", "?")
+# "nan" is none of them: it is what a computation that failed leaves behind, and `check_numbers` refuses it unless told otherwise.
+MISSING = ("", "na", "n/a", "#n/a", "<na>", "null", "<null>", "none", "?")
+NaN = Literal["error", "missing"]
 _SAMPLE = 100
 
 
 def typed(frame: pl.DataFrame) -> pl.DataFrame:
     """String columns that hold only numbers, or only true and false, become Int64, Float64 or Boolean.
 
-    A mark of MISSING in a number column is null. Numbers written with leading zeros (zip codes, "007") are names and stay strings.
+    A mark of MISSING in a number column is null, `nan` stays NaN. Numbers written with leading zeros (zip codes, "007") are names and
+    stay strings.
     """
     import polars as pl
 
@@ -42,7 +46,7 @@ def _numbers(column: pl.Series) -> pl.Series | None:
     import polars as pl
 
     text = column.str.strip_chars()
-    numbers = text.cast(pl.Float64, strict=False).fill_nan(None)
+    numbers = text.cast(pl.Float64, strict=False)
     unread = text.filter(numbers.is_null() & text.is_not_null())
     if unread.len() and not unread.str.to_lowercase().is_in(MISSING).all():
         return None
@@ -96,27 +100,38 @@ def conform(column: pl.Series, kind: str, where: str) -> pl.Series:
     return found.set(blank, None)
 
 
-def check_finite(features: pl.DataFrame, where: str) -> None:
-    """Raise DataError naming every column that holds an infinite number, and the first row of each."""
+def check_numbers(features: pl.DataFrame, nan: NaN, where: str) -> pl.DataFrame:
+    """The columns with NaN as null where `nan` is "missing". Raises DataError for NaN elsewhere, and for an infinite number.
+
+    The message names each such column, its first row and the count.
+    """
     import polars as pl
 
-    problems = []
-    for column in features.select(pl.selectors.float()).iter_columns():
-        infinite = column.is_infinite().fill_null(False)
-        if infinite.any():
-            first = int(infinite.arg_max() or 0) + 1
-            problems.append(f"  column '{column.name}': {infinite.sum():,} infinite, the first in data row {first}")
-    if problems:
+    if nan == "missing":
+        features = features.with_columns(pl.selectors.float().fill_nan(None))
+    infinite = _found(features, pl.Series.is_infinite, "infinite")
+    not_numbers = _found(features, pl.Series.is_nan, "NaN")
+    if infinite or not_numbers:
+        ways = ", or set data.nan=missing to read NaN as missing" if not_numbers else ""
+        head = f"{where}: a feature must be a finite number\n  where a value is missing write an empty cell (null in a frame){ways}"
+        problems = not_numbers + infinite
         more = [f"  and {len(problems) - 8} more columns"] if len(problems) > 8 else []
-        head = f"{where}: a feature must be a finite number; leave it empty where it is missing"
         raise DataError("\n".join([head, *problems[:8], *more]))
+    return features
+
+
+def _found(features: pl.DataFrame, test: Callable[[pl.Series], pl.Series], what: str) -> list[str]:
+    """One line for each float column with a value that the test finds."""
+    import polars as pl
+
+    lines = []
+    for column in features.select(pl.selectors.float()).iter_columns():
+        found = test(column).fill_null(False)
+        if found.any():
+            lines.append(f"  column '{column.name}': {found.sum():,} {what}, the first in data row {int(found.arg_max() or 0) + 1}")
+    return lines
 
 
 def missing_counts(features: pl.DataFrame) -> dict[str, int]:
-    """Null and NaN values of each column that has any."""
-    counts = {}
-    for column in features.iter_columns():
-        missing = column.null_count() + (int(column.is_nan().sum() or 0) if column.dtype.is_float() else 0)
-        if missing:
-            counts[column.name] = missing
-    return counts
+    """Null values of each column that has any."""
+    return {column.name: count for column in features.iter_columns() if (count := column.null_count())}

@@ -109,7 +109,8 @@ def infer_task(labels: pl.Series, names: Sequence[str], task: Task | None, where
 
     if len(names) < 2:
         what = "label" if isinstance(labels.dtype, pl.List) else "class"
-        raise DataError(f"{where}: there is only one {what} ({names[0]!r})" if names else f"{where}: no row has a {what}")
+        found = f"there is only one {what} ({names[0]!r})" if names else f"no row has a {what}"
+        raise DataError(f"{where}: {found}, and a classifier needs two; is '{labels.name}' the right column? data.label=<column>")
     if task == "binary" and len(names) != 2:
         raise DataError(f"{where}: task=binary, but there are {len(names)} classes: {listed(names)}; use task=multiclass")
     if task is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recipes.data.columns import Asked, Roles, require_columns
-from recipes.data.dtypes import check_finite, conform, kind_of, missing_counts
+from recipes.data.dtypes import NaN, check_numbers, conform, kind_of, missing_counts
 from recipes.data.facts import Task
 from recipes.data.labels import as_task, clean_labels, listed
 from recipes.errors import DataError
@@ -63,9 +63,9 @@ class Part:
         return Part(self.where, self.rows[index], self.labels[index], cut(self.text), cut(self.features), cut(self.weights), groups, split)
 
 
-def read_parts(raw: Raw, roles: Roles, task: Task | None, notes: list[str]) -> dict[str, Part]:
+def read_parts(raw: Raw, roles: Roles, task: Task | None, nan: NaN, notes: list[str]) -> dict[str, Part]:
     """The given splits, rows without a label left out."""
-    parts = {name: _part(frame, name, raw, roles, task, notes) for name, frame in raw.frames.items()}
+    parts = {name: _part(frame, name, raw, roles, task, nan, notes) for name, frame in raw.frames.items()}
     if roles.split is not None:
         parts = _by_column(parts["train"], roles.split, notes)
     if len(parts["train"]) == 0:
@@ -78,7 +78,7 @@ def duplicate_codes(texts: pl.Series) -> np.ndarray:
     return _codes(texts, (texts == "").to_numpy())
 
 
-def _part(frame: pl.DataFrame, name: str, raw: Raw, roles: Roles, task: Task | None, notes: list[str]) -> Part:
+def _part(frame: pl.DataFrame, name: str, raw: Raw, roles: Roles, task: Task | None, nan: NaN, notes: list[str]) -> Part:
     where, train = raw.where[name], raw.frames["train"]
     if raw.sparse:
         import polars as pl
@@ -92,7 +92,7 @@ def _part(frame: pl.DataFrame, name: str, raw: Raw, roles: Roles, task: Task | N
     if roles.text is not None:
         text = _texts(frame[roles.text], where)
     else:
-        features = _features(frame, roles.features, train, where)
+        features = _features(frame, roles.features, train, nan, where)
     part = Part(where, np.arange(frame.height), labels, text, features, weights, groups, frame[roles.split] if roles.split else None)
     labelled = labels.is_not_null().to_numpy()
     if not labelled.all():
@@ -120,14 +120,12 @@ def _texts(column: pl.Series, where: str) -> pl.Series:
     return text.set(text.str.contains(r"^\s*$"), "")  # blanks alone are no text either
 
 
-def _features(frame: pl.DataFrame, names: Sequence[str], train: pl.DataFrame, where: str) -> pl.DataFrame:
+def _features(frame: pl.DataFrame, names: Sequence[str], train: pl.DataFrame, nan: NaN, where: str) -> pl.DataFrame:
     """The feature columns as the kinds that they have in train."""
     import polars as pl
 
     kinds = {name: kind_of(train.schema[name]) or "" for name in names}
-    features = pl.DataFrame([conform(frame[name], kind, where) for name, kind in kinds.items()])
-    check_finite(features, where)
-    return features
+    return check_numbers(pl.DataFrame([conform(frame[name], kind, where) for name, kind in kinds.items()]), nan, where)
 
 
 def _weights(column: pl.Series, where: str) -> np.ndarray:

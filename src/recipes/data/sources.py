@@ -29,8 +29,8 @@ class Source:
     `group` are never separated. With `duplicates="separate"` nor are rows with the same text: splits made here keep them together, and
     where val or test is given, the copy in the earlier split is left out; "keep" counts them and says so. Classes with fewer than
     `min_class_rows` rows are left out; with null none is, and a class with a single row is an error. `limit` cuts train, in the
-    proportions of its classes. `positive` names the positive class of a binary task, by default the rarer one. `cache` is "auto" (the
-    user's cache folder), "off" or a folder.
+    proportions of its classes. `nan` says what NaN in a feature is: an error, or, like an empty cell, a missing value. `positive` names
+    the positive class of a binary task, by default the rarer one. `cache` is "auto" (the user's cache folder), "off" or a folder.
     """
 
     val_fraction: Fraction = 0.1
@@ -41,6 +41,7 @@ class Source:
     duplicates: Literal["separate", "keep"] = "separate"
     min_class_rows: PositiveInt | None = None
     limit: PositiveInt | None = None
+    nan: Literal["error", "missing"] = "error"
     positive: str | int | bool | None = None
     cache: str = "auto"
 

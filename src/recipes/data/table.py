@@ -22,7 +22,7 @@ class Table:
 
     name: str  # "train", "val" or "test"
     text: pl.Series | None  # (N,) String, no nulls ("" where empty)
-    features: pl.DataFrame | None  # N rows; numeric, String, Categorical or Boolean columns; nulls and NaN are missing values
+    features: pl.DataFrame | None  # N rows; numeric, String, Categorical or Boolean columns; finite, nulls are missing values
     targets: np.ndarray  # (N,) int64 class index, or (N, C) float32 for multi-label
     weights: np.ndarray | None  # (N,) float32, at least 0
     rows: np.ndarray  # (N,) int64 row in its source file, from 0, the header not counted
@@ -49,5 +49,5 @@ class Tables:
     test: Table | None
     notes: list[str]  # what was left out, found or assumed, with counts: sentences for the user
     # What prediction needs to read new input (`columns.take_inputs`), JSON-able: {"text": name, ...} for texts, or
-    # {"features": [names], "dtypes": {name: kind}, "sparse": bool, ...}; "label" and "label_separator" for scoring labelled input.
+    # {"features": [names], "dtypes": {name: kind}, "sparse": bool, "nan": ...}; "label" and "label_separator" for scoring labelled input.
     columns: dict[str, Any]

@@ -30,7 +30,7 @@ class Predictor:
 
     def __init__(self, bundle: Bundle, device: str = "cpu", batch_size: int = 1024, trust: Sequence[str] = ()) -> None:
         self.facts, self.encoder, self.columns = bundle.facts, bundle.encoder, bundle.columns
-        self.device = resolve_device(device)
+        self.device = resolve_device(device, "device")
         self.batch_size = batch_size
         model_class = resolve(Model, bundle.model_settings, "model", trust)
         settings = model_class.inference_settings(bundle.model_settings, bundle.weights)

@@ -20,6 +20,7 @@ from recipes.evaluation import METRICS, direction
 from recipes.reporting.console import Console
 from recipes.reporting.documents import write_text
 from recipes.reporting.formatting import duration, number, short_path
+from recipes.reporting.repeats import REPEATED, Repeats, repeats
 
 _PRINTED = ("f1_macro", "pr_auc", "accuracy")
 
@@ -130,6 +131,9 @@ def _csv(rows: list[JobRow], keys: list[str], monitor: str | None) -> str:
 
 def _show(rows: list[JobRow], keys: list[str], monitor: str | None, sweep_dir: Path, console: Console) -> None:
     console.show(lambda width: _table(rows, keys, monitor, width))
+    repeated = repeats(rows)
+    if repeated:
+        console.show(lambda width: _means(repeated, [key for key in keys if key not in REPEATED], monitor))
     for row in rows:
         if row.error:
             console.say(f"job {row.job} {row.status}: {row.error}")
@@ -158,6 +162,20 @@ def _table(rows: list[JobRow], keys: list[str], monitor: str | None, width: int)
         table.add_column(header, justify="left" if text else "right", no_wrap=not text, overflow="fold" if text else "ellipsis")
     for row, cells in zip(rows, zip(*(column[1:] for column in columns), strict=True), strict=True):
         table.add_row(*cells, style="red" if row.status == "failed" else "")
+    return table
+
+
+def _means(repeated: list[Repeats], keys: list[str], monitor: str | None) -> RenderableType:
+    """Mean and standard deviation over folds and seeds, recipe by recipe."""
+    metrics = [name for name in (monitor, *(f"test/{name}" for name in _PRINTED)) if name and any(name in r.scores for r in repeated)]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left")
+    for title in [*keys, "jobs"]:
+        table.add_column(f"\n{title}")
+    for name in metrics:
+        table.add_column(name.replace("/", "\n"), justify="right", no_wrap=True)
+    for each in repeated:
+        scores = [f"{number(each.scores[n][0])} ±{number(each.scores[n][1])}" if n in each.scores else "" for n in metrics]
+        table.add_row(*(each.overrides.get(key, "") for key in keys), str(each.jobs), *scores)
     return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shlex
 import shutil
 import zipfile
 from pathlib import Path
@@ -40,7 +41,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
         kept = f"the one before it is untouched: {path}" if path.is_file() else "there was none before it"
         raise CheckpointError(
             f"the checkpoint could not be written to {path}: {error.strerror or error}; {free / 2**20:,.0f} MiB are free there; {kept}. "
-            f"Make room, then continue with `python train.py resume={path.parent.parent}`"
+            f"Make room, then continue with `python train.py resume={shlex.quote(str(path.parent.parent))}`"
         ) from error
 
 
@@ -70,10 +71,11 @@ def rotate(path: Path, step: int, keep: int) -> None:
 
 
 def _others(path: Path) -> str:
-    others = sorted((p for p in path.parent.glob("*.pt") if p != path), key=lambda p: p.stat().st_mtime, reverse=True)
-    if not others:
-        return "; there is no other one beside it: start the run again"
-    return f"; beside it are {', '.join(p.name for p in others)}: to continue from one of them, copy it to {path.name}"
+    """The older checkpoints to continue from; best.pt is none, since it holds the weights alone."""
+    older = sorted(path.parent.glob("step-*.pt"), reverse=True) if path.name == "last.pt" else []
+    if not older:
+        return "; there is no other one to continue from: start the run again without resume"
+    return f"; older ones beside it: {', '.join(p.name for p in older)}; to continue from one, copy it to {path.name}"
 
 
 def _sync_directory(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import signal
 import threading
 import time
@@ -33,6 +34,8 @@ from recipes.training.seeding import rng_state, set_rng_state
 from recipes.training.settings import Trainer
 from recipes.training.step import Ema, Gather, Step
 from recipes.training.stopping import Stopper
+
+USUAL_EPOCHS, USUAL_STEPS = 10, 1000
 
 
 @dataclass
@@ -75,7 +78,9 @@ class Job:
         self.step = Step(forward, self.model, self.loss, self.miner, self.gather, self.precision, self.settings.batch_size)
         self.ema = Ema(self.model, self.settings.ema) if self.settings.ema else None
         self.meter = Meter(self.gather.device, self.settings.log_every)
-        self.eval_every = self._due(self.settings.eval_every, self.steps_per_epoch)
+        # An epoch of small data is a few updates: to evaluate and save after each would take longer than to train.
+        apart = min(50, math.ceil(self.total_steps / 25))
+        self.eval_every = self._due(self.settings.eval_every, max(self.steps_per_epoch, apart))
         self.save_every = self._due(self.settings.checkpoint.every, self.eval_every)
         self.interrupt = Interrupt()
         self.evaluated_at = -1
@@ -85,6 +90,10 @@ class Job:
     @property
     def epoch(self) -> float:
         return self.position.step / self.steps_per_epoch
+
+    def stop_reason(self) -> str | None:
+        """Why to stop early now, or None."""
+        return self.stopper.reason() if self.position.step >= self.settings.early_stopping.min_steps else None
 
     @property
     def last_path(self) -> Path:
@@ -126,7 +135,7 @@ class Job:
 
     def load_best(self) -> None:
         """Put the best weights into the model; without an evaluation that improved, the last ones (averaged, with `ema`) stay."""
-        if self.best.best_step and self.best_path.is_file():
+        if self.best.best_step:
             self.model.load_state_dict(checkpoint.load(self.best_path, self.gather.device)["model"])
         elif self.ema is not None:
             self.ema.swap()
@@ -176,7 +185,9 @@ class Job:
 
 
 def total_steps(settings: Trainer, steps_per_epoch: int) -> int:
-    """Optimizer updates of the whole run: the smaller of the two limits."""
+    """Optimizer updates of the whole run: the smaller of the two limits. Without any, 10 epochs, or 1,000 updates where these are more."""
+    if settings.max_epochs is None:
+        return settings.max_steps or max(USUAL_EPOCHS * steps_per_epoch, USUAL_STEPS)
     by_epochs = settings.max_epochs * steps_per_epoch
     return by_epochs if settings.max_steps is None else min(by_epochs, settings.max_steps)
 

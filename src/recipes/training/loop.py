@@ -38,7 +38,7 @@ def fit(job: Job) -> str:
 
 
 def _train(job: Job) -> str:
-    reason = job.stopper.reason()
+    reason = job.stop_reason()
     job.pace()
     while reason is None and job.position.step < job.total_steps:
         epoch, done = divmod(job.position.step, job.steps_per_epoch)
@@ -111,7 +111,7 @@ def _evaluate(job: Job) -> str | None:
     job.evaluated_at = job.position.step
     job.listener.evaluated(dataclasses.replace(found, improved=improved))
     job.pace()  # the rate that is shown is that of training
-    return job.stopper.reason()
+    return job.stop_reason()
 
 
 def _keep_last_good(job: Job) -> str:

@@ -14,19 +14,19 @@ from recipes.errors import ConfigError
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def resolve_device(name: str) -> torch.device:
-    """The torch device behind `trainer.device`. ConfigError when it does not exist here."""
+def resolve_device(name: str, key: str = "trainer.device") -> torch.device:
+    """The torch device behind the setting `key`. ConfigError when it does not exist here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
-        raise ConfigError(f"trainer.device: '{name}' is not a device; use auto, cpu, cuda, or cuda:0, cuda:1, ...")
+        raise ConfigError(f"{key}: '{name}' is not a device; use auto, cpu, cuda, or cuda:0, cuda:1, ...")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= count:
             some = f"this machine has {count} (cuda:0 to cuda:{count - 1})"
             here = some if count else "this machine has no CUDA device that torch can use"
-            raise ConfigError(f"trainer.device: '{name}' was asked for, but {here}; use trainer.device=auto or cpu")
+            raise ConfigError(f"{key}: '{name}' was asked for, but {here}; use {key}=auto or cpu")
     return torch.device(name)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from recipes.config import Duration
-from recipes.config.types import NonNegativeFloat, PositiveFloat, PositiveInt, Range
+from recipes.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Range
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class EarlyStopping:
     monitor: str | None = None  # null: the config's `monitor`
     mode: Literal["auto", "min", "max"] = "auto"  # auto: the direction of the metric
     patience: PositiveInt | None = 3  # evaluations without improvement; null: never stop early
+    min_steps: NonNegativeInt = 1000  # updates before which nothing stops early: at first a rare class may not be predicted at all
     min_delta: NonNegativeFloat = 0.0  # a smaller gain than this is not an improvement
 
 
@@ -31,7 +32,7 @@ class Checkpointing:
 class Trainer:
     """The loop's settings. Strings of durations are parsed by the loop, which knows the steps of an epoch."""
 
-    max_epochs: PositiveInt = 10
+    max_epochs: PositiveInt | None = None  # null: 10, and on small data as many as 1,000 updates take
     max_steps: PositiveInt | None = None  # optimizer updates; the smaller of the two limits holds
     batch_size: PositiveInt = 64  # rows of a forward pass
     eval_batch_size: PositiveInt = 1024
@@ -43,7 +44,7 @@ class Trainer:
     ema: Annotated[float, Range(gt=0, lt=1)] | None = None  # decay of the averaged weights; null: none
     compile: bool = False
     deterministic: bool = False
-    eval_every: Duration | None = None  # null: each epoch
+    eval_every: Duration | None = None  # null: each epoch; short epochs every 50 updates
     log_every: PositiveInt = 50  # updates between two log points
     threads: PositiveInt | None = None  # CPU threads; null: torch's choice
     progress: Literal["auto", "bar", "log", "off"] = "auto"
