@@ -73,7 +73,7 @@ FILES = {
     "a header only": (b"a,b,label\n", "'rows.csv' has a header and no rows below it"),
     "one class": (GOOD.replace(",p\n", ",n\n").encode(), "rows.csv: there is only one class ('n'), and a classifier needs two; is 'label'"),
     "a class with one row": (GOOD.encode() + b"1,1,z\n", "a single row, which cannot be both learned and tested: 'z'"),
-    "NaN": (GOOD.replace("\n3,", "\nNaN,", 1).encode(), "or set data.nan=missing to read NaN as missing\n  column 'a': 1 NaN, the first in "),
+    "NaN": (GOOD.replace("\n3,", "\nNaN,", 1).encode(), "or set data.nan=missing to read NaN as missing\n  column 'a': 1 NaN, the"),
     "infinity": (GOOD.replace("\n3,", "\ninf,", 1).encode(), "column 'a': 1 infinite, the first in data row 4"),
     "not UTF-8": (GOOD.encode() + b"1,1,caf\xe9\n", "'rows.csv', line 62: byte 0xe9 (byte 8 of the line) is not UTF-8"),
     "a long line": (GOOD.replace("\n3,", "\n3,9,", 1).encode(), "'rows.csv', line 5: 4 fields, but the header has 3"),

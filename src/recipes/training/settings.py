@@ -15,7 +15,7 @@ class EarlyStopping:
 
     monitor: str | None = None  # null: the config's `monitor`
     mode: Literal["auto", "min", "max"] = "auto"  # auto: the direction of the metric
-    patience: PositiveInt | None = 3  # evaluations without improvement; null: never stop early
+    patience: PositiveInt | None = 5  # evaluations without improvement; null: never stop early
     min_steps: NonNegativeInt = 1000  # updates before which nothing stops early: at first a rare class may not be predicted at all
     min_delta: NonNegativeFloat = 0.0  # a smaller gain than this is not an improvement
 
@@ -34,7 +34,7 @@ class Trainer:
 
     max_epochs: PositiveInt | None = None  # null: 10, and on small data as many as 1,000 updates take
     max_steps: PositiveInt | None = None  # optimizer updates; the smaller of the two limits holds
-    batch_size: PositiveInt = 64  # rows of a forward pass
+    batch_size: PositiveInt = 128  # rows of a forward pass
     eval_batch_size: PositiveInt = 1024
     accumulate: PositiveInt = 1  # forward passes to one update: the effective batch is batch_size x accumulate
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
