@@ -195,3 +195,26 @@ def test_a_full_disk_loses_nothing_and_the_run_goes_on(train: Callable, tmp_path
     assert torch.load(run / "checkpoints" / "last.pt", weights_only=True)["step"] == 0
     assert train(f"resume={run}").code == 0
     assert_same_end(tmp_path / "whole", run)
+
+
+OUTSIDE = {"read_data": "interrupted; nothing was trained yet", "conclude": "interrupted; Continue with:"}
+
+
+@pytest.mark.parametrize(("where", "told"), OUTSIDE.items())
+def test_ctrl_c_outside_the_loop(train: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, told: str) -> None:
+    """While the data is read, and while the test split is scored."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"recipes.cli.train.{where}", interrupted)
+        outcome = train(*SMALL, "hydra.run.dir=run")
+    assert (outcome.code, outcome.err) == (130, "")
+    assert told in outcome.out
+    assert json.loads((tmp_path / "run" / "status.json").read_text()) == {"status": "interrupted"}
+    if where == "conclude":
+        assert f"python train.py resume={tmp_path / 'run'}" in outcome.out.replace("\n", "")
+        assert train("resume=run").code == 0
+        last = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
+        assert json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"] == last["step"] > 0

@@ -26,7 +26,7 @@ from recipes.training.scoring import score
 
 # 410 train rows
 BASE = ["data=breast_cancer", "model=mlp", "model.widths=[8]", "trainer.device=cpu", "trainer.early_stopping.patience=null",
-        "trainer.max_epochs=10"]  # fmt: skip
+        "trainer.max_epochs=10", "trainer.batch_size=64", "scheduler=constant", "loss=cross_entropy"]  # fmt: skip
 
 
 class Recorder(Listener):
