@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 import hydra
@@ -72,7 +72,7 @@ def _predict(argv: list[str]) -> None:
     from recipes.cli.predict import predict
 
     usage = "usage: predict run=<run directory> input=<file> output=<file> [device=auto] [batch_size=1024]"
-    predict(parse_pairs(PredictArguments, argv, usage))
+    predict(**asdict(parse_pairs(PredictArguments, argv, usage)))
 
 
 def _train(argv: list[str]) -> None:

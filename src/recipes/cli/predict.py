@@ -6,7 +6,6 @@ import io
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -14,36 +13,33 @@ from recipes.data.readers import read_file
 from recipes.errors import DataError, did_you_mean
 from recipes.inference import Predictor
 
-if TYPE_CHECKING:
-    from recipes.cli.main import PredictArguments
-
 _WRITERS = {".csv": "CSV", ".tsv": "TSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines", ".parquet": "Parquet"}
 
 
-def predict(arguments: PredictArguments) -> None:
+def predict(run: str, input: str, output: str, device: str = "auto", batch_size: int = 1024) -> None:
     """Read `input`, score every row, and write it with `prediction` and one `p_<class>` column a class to `output`.
 
     Raises DataError for input that the model cannot read or output that cannot be written; an existing output is replaced only when all
     rows are scored.
     """
-    output = Path(arguments.output).expanduser()
-    if output.suffix not in _WRITERS:
-        raise DataError(f"output: '{output.name}' has no known suffix; {did_you_mean(output.suffix, _WRITERS)}")
-    if not output.parent.is_dir():
-        raise DataError(f"output: there is no directory {output.parent}")
-    predictor = Predictor.load(arguments.run, device=arguments.device)
-    predictor.batch_size = arguments.batch_size
+    path = Path(output).expanduser()
+    if path.suffix not in _WRITERS:
+        raise DataError(f"output: '{path.name}' has no known suffix; {did_you_mean(path.suffix, _WRITERS)}")
+    if not path.parent.is_dir():
+        raise DataError(f"output: there is no directory {path.parent}")
+    predictor = Predictor.load(run, device=device)
+    predictor.batch_size = batch_size
     started = time.perf_counter()
-    frame = read_file(arguments.input, key="input")
+    frame = read_file(input, key="input")
     probabilities = predictor.predict_proba(frame)
     decisions = predictor.decide(probabilities)
     added = [pl.Series("prediction", decisions, dtype=pl.List(pl.String) if predictor.facts.task == "multilabel" else pl.String)]
     added += [pl.Series(f"p_{name}", probabilities[:, c]) for c, name in enumerate(predictor.classes)]
-    write(frame.with_columns(added), output)
+    write(frame.with_columns(added), path)
     if replaced := [column.name for column in added if column.name in frame.columns]:
         print(f"note: columns of the input are replaced: {', '.join(replaced)}")  # noqa: T201
     seconds = time.perf_counter() - started
-    print(f"{len(frame):,} rows scored in {seconds:.1f} s: {output}")  # noqa: T201
+    print(f"{len(frame):,} rows scored in {seconds:.1f} s: {path}")  # noqa: T201
 
 
 def write(frame: pl.DataFrame, path: Path) -> None:
