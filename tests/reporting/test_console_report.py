@@ -24,6 +24,7 @@ def shown(played: Played, tmp_path: Path, width: int = 80, progress: str = "auto
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_everything_that_was_asked_for_is_there(played, tmp_path, width):
+    (tmp_path / "tensorboard").mkdir()
     screen, log = shown(played, tmp_path, width)
     for text in (screen, log):
         flat = re.sub(r"\s+", " ", text)
@@ -50,6 +51,10 @@ def test_everything_that_was_asked_for_is_there(played, tmp_path, width):
             assert expected in flat, expected
     assert "\x1b" not in screen
     assert max(map(len, screen.splitlines()[:30])) <= width
+
+
+def test_what_was_not_written_is_not_offered(played, tmp_path):
+    assert "tensorboard --logdir" not in shown(played, tmp_path)[0]
 
 
 def test_a_line_an_evaluation_with_a_star_where_it_improved(played, tmp_path):

@@ -39,13 +39,15 @@ def start_block(run: RunInfo, width: int) -> RenderableType:
 
 def end_block(result: Result, run: RunInfo, width: int) -> RenderableType:
     """How it went: the scores of each split and class, why training stopped, and what to do next."""
-    best = ""
+    best = "no validation split: these are the last weights"
+    if "val" in run.split_rows:
+        best = "no evaluation improved: these are the last weights"
     if result.monitor in result.best_metrics:
         best = f"{result.monitor} {form.number(result.monitored)} at step {result.best_step:,}"
     lines = [
         ("stopped", result.reason),
         ("took", f"{form.duration(result.seconds)}, {result.steps:,} steps, {result.epochs:.3g} epochs"),
-        ("best", best or "no evaluation improved: these are the last weights"),
+        ("best", best),
         ("run", form.short_path(run.run_dir)),
     ]
     parts: list[RenderableType] = [Rule("end", align="left", style="dim")]

@@ -56,12 +56,12 @@ def short_path(path: Path) -> str:
 
 
 def next_commands(run_dir: Path) -> list[str]:
-    """The two commands that make sense after a run, ready to paste."""
+    """The two commands that make sense after a run, ready to paste: the second only where TensorBoard was written."""
     run_dir = Path(run_dir).absolute()
-    return [
-        f"python scripts/predict.py run={shlex.quote(short_path(run_dir))} input=<file> output=<file>",
-        f"tensorboard --logdir {shlex.quote(short_path(run_dir.parent))}",
-    ]
+    commands = [f"python scripts/predict.py run={shlex.quote(short_path(run_dir))} input=<file> output=<file>"]
+    if (run_dir / "tensorboard").is_dir():
+        commands.append(f"tensorboard --logdir {shlex.quote(short_path(run_dir.parent))}")
+    return commands
 
 
 def component(config: dict[str, Any], group: str) -> str | None:
