@@ -9,14 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recipes.inference import Predictor
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(run: Any, device: str = "cpu") -> Predictor:
-    """Open the model of a finished run (a run directory, or its `model/` folder) for prediction."""
+def load(run: Any, device: str = "cpu", trust: Sequence[str] = ()) -> Predictor:
+    """Open the model of a finished run (a run directory, or its `model/` folder) for prediction.
+
+    `trust` names further packages that the model's class may come from, as in training.
+    """
     from recipes.inference import Predictor
 
-    return Predictor.load(run, device=device)
+    return Predictor.load(run, device=device, trust=trust)

@@ -8,9 +8,6 @@ from collections.abc import Iterable
 LISTED = 20  # names that one message lists at most: it has to fit a screen
 
 
-_LISTED = 40  # names in a message; it has to fit one screen
-
-
 class RecipesError(Exception):
     """A mistake that the user can mend. The message says where, what was given, what is allowed and the nearest fix."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import resource
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +149,20 @@ def test_scoring_a_scored_file_says_what_it_replaces(predict: Callable, table_ru
     code, told = predict(run=table_run, input="one.csv", output="two.csv")
     assert (code, "note: columns of the input are replaced: prediction, p_usual, p_rare" in told) == (0, True)
     assert (tmp_path / "one.csv").read_text() == (tmp_path / "two.csv").read_text()
+
+
+def test_a_model_of_another_package_needs_trust(predict: Callable, text_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mypkg.py").write_text("from recipes.models import TextCNN\n\nclass Mine(TextCNN):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    bundle = shutil.copytree(text_run / "model", tmp_path / "model") / "bundle.json"
+    content = json.loads(bundle.read_text())
+    bundle.write_text(json.dumps(content | {"model": {**content["model"], "_target_": "mypkg.Mine"}}))
+    (tmp_path / "new.csv").write_text("text\niota kappa\n")
+    code, told = predict(run=tmp_path, input="new.csv", output="o.csv")
+    assert (code, "if you trust it, add `trust=[mypkg]`" in told) == (2, True), told
+    for typed in ("[mypkg]", "mypkg", "[json, mypkg]"):
+        code, told = predict(run=tmp_path, input="new.csv", output="o.csv", trust=typed)
+        assert code == 0, told
 
 
 def test_the_script(python: Callable, table_run: Path, tmp_path: Path) -> None:

@@ -116,6 +116,38 @@ def test_patience_goes_on_where_it_was(make_job, tmp_path: Path) -> None:
     assert again.position.step == step
 
 
+def test_a_resumed_run_stops_at_an_evaluation_as_any_other(make_job, tmp_path: Path) -> None:
+    """Patience ran out before `min_steps`, and the run was saved after it: it goes on to the next evaluation."""
+    overrides = ["optimizer.lr=1e-12", "trainer.batch_size=64", "trainer.max_steps=30", "trainer.early_stopping.patience=1",
+                 "trainer.early_stopping.min_steps=12", "trainer.eval_every=5 steps", "trainer.checkpoint.every=1 steps"]  # fmt: skip
+    whole = make_job(tmp_path / "whole", *overrides)
+    assert fit(whole).startswith("early stopping: ")
+    assert whole.position.step == 15
+    for killed_at in (11, 13):
+        first = make_job(tmp_path / str(killed_at), *overrides)
+        kill_before_update(first, killed_at)
+        with pytest.raises(Killed):
+            fit(first)
+        second = make_job(tmp_path / str(killed_at), *overrides)
+        second.load_state_dict(checkpoint.load(second.last_path))
+        fit(second)
+        assert second.position.step == 15
+        assert_equal_bits(state(whole), state(second))
+
+
+def test_other_data_under_the_same_config_is_refused(make_job, tmp_path: Path) -> None:
+    lines = ["text,label", *(f"word{i % 7} word{i % 3},{'ab'[i % 2]}" for i in range(60))]
+    texts = tmp_path / "texts.csv"
+    overrides = ["data=file", f"data.path={texts}", "trainer.max_steps=2"]
+    texts.write_text("\n".join(lines) + "\n")
+    fit(make_job(tmp_path / "run", *overrides))
+    for changed in ([*lines, "word1 word2,a"], [line.replace("word6", "other") for line in lines], [*lines[:-1], "word3 word2,a"]):
+        texts.write_text("\n".join(changed) + "\n")
+        again = make_job(tmp_path / "run", *overrides)
+        with pytest.raises(CheckpointError, match="the data is not what it was"):
+            again.load_state_dict(checkpoint.load(again.last_path))
+
+
 def test_a_checkpoint_holds_tensors_numbers_and_strings_only(make_job, tmp_path: Path) -> None:
     job = make_job(tmp_path / "run", *COMMON, "trainer.max_steps=5")
     fit(job)

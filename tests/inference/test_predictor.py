@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ import pytest
 
 import recipes
 from recipes.errors import CheckpointError, ConfigError, DataError
-from recipes.inference import Predictor
+from recipes.inference import Predictor, save_bundle
+from recipes.inference.bundle import load_bundle
 
 TEXTS = ["iota kappa", "alpha beta gamma delta alpha", "", "words that nobody has seen before in any text at all"]
 ROWS = {"x": [1.0, -1.0, 0.25, 3.0], "y": [0.5, None, 2.0, 1.0], "job": ["cook", "pilot", None, "clerk"]}
@@ -131,3 +134,18 @@ def test_another_format_or_package_is_refused(text_run: Path, tmp_path: Path) ->
     path.write_text(json.dumps(content | {"model": {**content["model"], "_target_": "os.system"}}))
     with pytest.raises(ConfigError, match=r"trust=\[os\]"):
         recipes.load(tmp_path)
+
+
+def test_a_full_disk_is_an_error_that_names_the_folder(text_run: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(text_run)
+    model = Predictor(bundle).model
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"the model could not be written to .*model: .*File too large"):
+            save_bundle(tmp_path / "model", model, bundle.model_settings, bundle.facts, bundle.needs, bundle.encoder, bundle.columns)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    with pytest.raises(CheckpointError, match="there is no trained model"):
+        load_bundle(tmp_path)

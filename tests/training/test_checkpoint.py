@@ -83,3 +83,19 @@ def test_rotation_keeps_the_newest(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last.pt", "step-000000020.pt", "step-000000030.pt"]
     assert checkpoint.load(tmp_path / "step-000000030.pt")["step"] == 30
     assert checkpoint.load(path)["step"] == 40
+
+
+def test_rotation_without_hard_links_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.pt"
+    checkpoint.save(path, {"step": 7})
+
+    def unsupported(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", unsupported)
+    checkpoint.rotate(path, 7, keep=2)
+    assert checkpoint.load(tmp_path / "step-000000007.pt")["step"] == 7
+    monkeypatch.setattr("shutil.copyfile", unsupported)
+    with pytest.raises(CheckpointError, match=r"could not be kept as step-000000008\.pt: Operation not permitted; last\.pt is untouched"):
+        checkpoint.rotate(path, 8, keep=2)
+    assert checkpoint.load(path)["step"] == 7

@@ -17,7 +17,7 @@ import torch
 
 from recipes.cli.assemble import assemble, read_data
 from recipes.cli.settings import read_settings
-from recipes.errors import NonFiniteError
+from recipes.errors import ConfigError, NonFiniteError
 from recipes.training import checkpoint
 from recipes.training.events import Evaluation, Listener, StepLog
 from recipes.training.job import Job
@@ -279,3 +279,43 @@ def test_without_validation_the_last_weights_stay(job_of: Callable) -> None:
     assert math.isnan(job.best.best)
     last = checkpoint.load(job.last_path)["model"]
     assert all(torch.equal(last[name], p) for name, p in job.model.named_parameters())
+
+
+def test_the_shown_rate_leaves_evaluation_out_and_no_training(job_of: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which an update takes a second and an evaluation or a checkpoint a hundred."""
+    job, heard = job_of("trainer.max_steps=6", "trainer.log_every=6", "trainer.eval_every=4 steps", "trainer.batch_size=64")
+    now = [0.0]
+    monkeypatch.setattr("recipes.training.job.time.perf_counter", lambda: now[0])
+    job.pace()
+
+    def take(seconds: float) -> None:
+        now[0] += seconds
+
+    observe, state_dict = job.best.observe, job.state_dict
+    job.best.observe = lambda *given: (take(100), observe(*given))[1]  # type: ignore[method-assign]
+    job.state_dict = lambda: (take(100), state_dict())[1]  # type: ignore[method-assign]
+    spied(job, lambda window: take(1))
+    fit(job)
+    assert heard.logs[0].rows_per_second == pytest.approx(64)
+
+
+def test_a_sampler_that_deals_too_few_batches_is_a_bug_that_is_told(job_of: Callable) -> None:
+    job, _ = job_of("trainer.max_steps=20")
+    job.sampler.batches = lambda plan, labels, size, rng: iter([np.arange(size)] * 3)  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=r"Shuffle\.steps_per_epoch says 7 batches, and Shuffle\.batches dealt 3"):
+        fit(job)
+
+
+def test_plateau_needs_a_validation_split(job_of: Callable, text_csv: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.val_fraction=0 leaves no validation split"):
+        job_of("scheduler=plateau", "data.val_fraction=0")
+    lines = text_csv.read_text().splitlines()
+    base = ["data=file", f"data.path={tmp_path / 'split.csv'}", "data.split=split", "data.val_fraction=0", "scheduler=plateau"]
+    for parts, fits in ((("train", "val"), True), (("train", "test"), False)):
+        rows = [f"{line},{parts[i % 4 == 0]}" for i, line in enumerate(lines[1:])]
+        (tmp_path / "split.csv").write_text("\n".join([lines[0] + ",split", *rows]) + "\n")
+        if fits:
+            assert job_of(*base)[0].val is not None
+        else:
+            with pytest.raises(ConfigError, match="the data has no validation split"):
+                job_of(*base)

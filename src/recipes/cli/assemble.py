@@ -53,6 +53,8 @@ def assemble(settings: Settings, data: Dataset, run_dir: Path, listener: Listene
     steps = total_steps(trainer, steps_per_epoch)
     length = {"steps_per_epoch": steps_per_epoch, "total_steps": steps}
     schedule = build(Schedule, settings.group("scheduler"), "scheduler", facts=length, trust=trust)
+    if schedule.observes and data.val is None:
+        raise ConfigError("scheduler=plateau follows a validation metric, and the data has no validation split")
     stopping = trainer.early_stopping
     monitor = settings.top.monitor
     return Job(

@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
 
 _USAGE = """usage: python -m recipes <command> ...
   train    train a classifier; `train --help` lists the options
-  predict  run=<run directory> input=<file> output=<file> [device=auto] [batch_size=1024]"""
+  predict  run=<run directory> input=<file> output=<file> [device=auto] [batch_size=1024] [trust=<packages>]"""
 
 
 def parse_pairs(cls: type, argv: list[str], usage: str) -> Any:
@@ -66,12 +66,13 @@ class PredictArguments:
     output: str
     device: str = "auto"
     batch_size: int = 1024
+    trust: str = ""
 
 
 def _predict(argv: list[str]) -> None:
     from recipes.cli.predict import predict
 
-    usage = "usage: predict run=<run directory> input=<file> output=<file> [device=auto] [batch_size=1024]"
+    usage = "usage: predict run=<run directory> input=<file> output=<file> [device=auto] [batch_size=1024] [trust=<packages>]"
     predict(**asdict(parse_pairs(PredictArguments, argv, usage)))
 
 

@@ -16,8 +16,10 @@ from recipes.inference import Predictor
 _WRITERS = {".csv": "CSV", ".tsv": "TSV", ".jsonl": "JSON lines", ".ndjson": "JSON lines", ".parquet": "Parquet"}
 
 
-def predict(run: str, input: str, output: str, device: str = "auto", batch_size: int = 1024) -> None:
+def predict(run: str, input: str, output: str, device: str = "auto", batch_size: int = 1024, trust: str = "") -> None:
     """Read `input`, score every row, and write it with `prediction` and one `p_<class>` column a class to `output`.
+
+    `trust` are further packages that the model's class may come from, as they are typed in training: `[mypkg]`, `a,b`.
 
     Raises DataError for input that the model cannot read or output that cannot be written; an existing output is replaced only when all
     rows are scored.
@@ -27,7 +29,7 @@ def predict(run: str, input: str, output: str, device: str = "auto", batch_size:
         raise DataError(f"output: '{path.name}' has no known suffix; {did_you_mean(path.suffix, _WRITERS)}")
     if not path.parent.is_dir():
         raise DataError(f"output: there is no directory {path.parent}")
-    predictor = Predictor.load(run, device=device)
+    predictor = Predictor.load(run, device=device, trust=[name.strip() for name in trust.strip("[]").split(",") if name.strip()])
     predictor.batch_size = batch_size
     started = time.perf_counter()
     frame = read_file(input, key="input")

@@ -103,7 +103,8 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
 def _check_together(plain: dict[str, Any], top: _Top, trainer: Trainer) -> None:
     """Settings that are legal alone and senseless together."""
     schedule = resolve(Schedule, plain["scheduler"], "scheduler", top.trust)
-    if getattr(schedule, "observes", False) and plain["data"].get("val_fraction") == 0 and not plain["data"].get("val"):
+    data = plain["data"]
+    if schedule.observes and data.get("val_fraction") == 0 and not (data.get("val") or data.get("split")):
         raise ConfigError("scheduler=plateau follows a validation metric, and data.val_fraction=0 leaves no validation split")
     if trainer.clip == "agc" and trainer.clip_value > 0.5:
         raise ConfigError(

@@ -3,13 +3,12 @@
 from recipes.data.batch import Batch
 from recipes.data.dataset import Dataset, prepare
 from recipes.data.encoder import Encoder, load_encoder
-from recipes.data.facts import FACT_NAMES, Facts, Modality, Needs, Representation, Task
+from recipes.data.facts import Facts, Modality, Needs, Representation, Task
 from recipes.data.features import Features
 from recipes.data.sources import ICD10, BreastCancer, File, Keel, Source
 from recipes.data.split import Split, TrainSplit
 
 __all__ = [
-    "FACT_NAMES",
     "ICD10",
     "Batch",
     "BreastCancer",

@@ -37,9 +37,6 @@ class Facts:
         return {f.name: getattr(self, f.name) for f in fields(self)} | {"num_classes": self.num_classes}
 
 
-FACT_NAMES = frozenset(f.name for f in fields(Facts)) | {"num_classes"}
-
-
 @dataclass(frozen=True)
 class Needs:
     """What a model asks the encoder for. Two models with equal needs share one cache entry."""

@@ -38,6 +38,7 @@ def save_bundle(
     folder: Path, model: Model, model_settings: dict[str, Any], facts: Facts, needs: Needs, encoder: Encoder, columns: dict[str, Any]
 ) -> None:
     """Write the bundle of a trained model. Raises CheckpointError when the disk does not take it."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file as save_arrays
     from safetensors.torch import save_file
 
@@ -56,8 +57,9 @@ def save_bundle(
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
         save_arrays({name: np.ascontiguousarray(a) for name, a in arrays.items()}, folder / "encoder.safetensors")
         (folder / "bundle.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(f"the model could not be written to {folder}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:  # the latter is what safetensors makes of a full disk
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise CheckpointError(f"the model could not be written to {folder}: {reason}") from error
 
 
 def load_bundle(run: str | Path) -> Bundle:

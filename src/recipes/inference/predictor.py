@@ -15,7 +15,7 @@ from recipes.config import build, resolve
 from recipes.data import Split
 from recipes.data.columns import take_inputs
 from recipes.errors import DataError
-from recipes.evaluation import probabilities
+from recipes.evaluation import decide, probabilities
 from recipes.inference.bundle import Bundle, load_bundle
 from recipes.models.base import Model
 from recipes.training.precision import Precision, resolve_device
@@ -69,9 +69,10 @@ class Predictor:
 
     def decide(self, probabilities_NC: np.ndarray) -> list[Any]:
         """Classes from probabilities: the likeliest one, or for multi-label every label of at least one half."""
-        if self.facts.task == "multilabel":
-            return [[self.classes[c] for c in np.flatnonzero(row >= 0.5)] for row in probabilities_NC]
-        return [self.classes[c] for c in probabilities_NC.argmax(axis=1)]
+        found = decide(probabilities_NC, self.facts.task)
+        if found.ndim == 2:
+            return [[self.classes[c] for c in np.flatnonzero(row)] for row in found]
+        return [self.classes[c] for c in found]
 
     def _encode(self, inputs: Any) -> Split:
         frame = _frame(inputs)

@@ -135,7 +135,7 @@ def _check(mode: str, vectors: str | None, unknown_range: float | None) -> None:
 def _embedding_rows(
     vocab_size: int, vocabulary: tuple[str, ...], vectors: str | None, dim: int | None, unknown_range: float | None
 ) -> Tensor:
-    """(vocab_size, E): U(-a, a), overwritten by the vectors of the file; row 0, which is padding, is zero."""
+    """(vocab_size, E): U(-a, a), overwritten by the vectors of the file; rows 0 (padding) and 1 (unknown word) begin at zero."""
     found = None if vectors is None or vectors == IN_WEIGHTS else read_vectors(vectors, vocabulary, "model.vectors")
     if found is not None and dim not in (None, found.dim):
         raise ConfigError(
@@ -149,6 +149,8 @@ def _embedding_rows(
     # The same variance as the vectors': that of U(-a, a) is a^2 / 3.
     bound = unknown_range if unknown_range is not None else (0.25 if found is None else math.sqrt(3 * found.rows_VE.var(dtype=np.float64)))
     rows = torch.empty(vocab_size, found.dim if found is not None else dim or _DIM).uniform_(-bound, bound)
+    # Where every train word is in the vocabulary, the unknown word is met in new texts only, and a random row of it would be noise.
+    rows[1] = 0
     if found is not None:
         rows[torch.from_numpy(found.ids)] = torch.from_numpy(found.rows_VE)
         known, words = int((found.ids > 1).sum()), _words(vocabulary)

@@ -64,10 +64,16 @@ def rotate(path: Path, step: int, keep: int) -> None:
     if keep <= 1 or not path.is_file():
         return
     kept = path.with_name(f"step-{step:09d}.pt")
-    kept.unlink(missing_ok=True)
-    os.link(path, kept)
-    for old in sorted(path.parent.glob("step-*.pt"))[: -(keep - 1)]:
-        old.unlink()
+    try:
+        kept.unlink(missing_ok=True)
+        try:
+            os.link(path, kept)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, kept)
+        for old in sorted(path.parent.glob("step-*.pt"))[: -(keep - 1)]:
+            old.unlink()
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be kept as {kept.name}: {error.strerror or error}; {path.name} is untouched") from error
 
 
 def _others(path: Path) -> str:

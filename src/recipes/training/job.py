@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from torch import Tensor
 from recipes.config import Duration
 from recipes.data.facts import Facts
 from recipes.data.split import Split
+from recipes.errors import CheckpointError
 from recipes.losses.base import Loss
 from recipes.models.base import Model
 from recipes.optim import Schedule, set_lr
@@ -92,8 +95,8 @@ class Job:
         return self.position.step / self.steps_per_epoch
 
     def stop_reason(self) -> str | None:
-        """Why to stop early now, or None."""
-        return self.stopper.reason() if self.position.step >= self.settings.early_stopping.min_steps else None
+        """Why to stop early, as of the last evaluation, or None. A resumed run asks before its first step, and must hear the same."""
+        return self.stopper.reason() if self.evaluated_at >= self.settings.early_stopping.min_steps else None
 
     @property
     def last_path(self) -> Path:
@@ -107,7 +110,13 @@ class Job:
         """The windows of one epoch after the first `skip`: the stream depends on (seed, epoch) alone, so a resumed run sees the same."""
         size = self.settings.batch_size * self.settings.accumulate
         stream = self.sampler.batches(self.gather.plan, self.labels, size, generator(self.seed, "batches", epoch))
-        return itertools.islice(stream, skip, None)
+        dealt = skip
+        for window in itertools.islice(stream, skip, self.steps_per_epoch):
+            dealt += 1
+            yield window
+        if dealt < self.steps_per_epoch:  # the loop would ask for the rest of this epoch for ever
+            name = type(self.sampler).__name__
+            raise ValueError(f"{name}.steps_per_epoch says {self.steps_per_epoch} batches, and {name}.batches dealt {dealt}")
 
     def set_lr(self) -> float:
         """Put the schedule's value for the coming update into the optimizer; returns that of the first group."""
@@ -119,6 +128,13 @@ class Job:
         now = time.perf_counter()
         elapsed, self._clock = now - self._clock, now
         return elapsed
+
+    @contextlib.contextmanager
+    def untimed(self) -> Iterator[None]:
+        """What happens inside does not count for `pace`."""
+        started = time.perf_counter()
+        yield
+        self._clock += time.perf_counter() - started
 
     def save(self) -> None:
         """Write last.pt, unless this state is there already."""
@@ -144,6 +160,7 @@ class Job:
         """All that the rest of the run depends on: tensors, numbers, strings, lists and dicts of them."""
         return {
             "config": json.dumps(self.config),
+            "data": self._data(),
             "step": self.position.step,
             "updates": self.position.updates,
             "evaluated_at": self.evaluated_at,
@@ -159,6 +176,11 @@ class Job:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["data"] != self._data():
+            raise CheckpointError(
+                f"resume: the data is not what it was when {self.run_dir} was trained: other rows, labels or features; "
+                "bring back the old data, or start a new run without resume"
+            )
         self.position = Position(state["step"], state["updates"])
         self.evaluated_at = state["evaluated_at"]
         self.model.load_state_dict(state["model"])
@@ -177,6 +199,11 @@ class Job:
         """Whether the weights and buffers are still numbers (batch norm's statistics may not be, after a bad forward pass)."""
         tensors: list[Tensor] = [*self.model.parameters(), *self.model.buffers()]
         return all(bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())
+
+    def _data(self) -> list[int]:
+        """What tells other data under the same config: sizes, and checksums of targets and words."""
+        facts, words = self.facts, "\0".join((*self.facts.class_names, *self.facts.vocabulary)).encode()
+        return [facts.train_rows, facts.vocab_size, facts.num_features, len(self.labels), crc32(self.labels.tobytes()), crc32(words)]
 
     def _due(self, duration: Duration | str | None, default: int) -> int:
         if duration is None:

@@ -12,6 +12,7 @@ import dataclasses
 
 import numpy as np
 
+from recipes.data.split import Split
 from recipes.errors import NonFiniteError
 from recipes.training.events import StepLog
 from recipes.training.job import Job
@@ -77,7 +78,8 @@ def _after_update(job: Job) -> str | None:
     if job.interrupt.requested is not None:
         reason = f"interrupted by {job.interrupt.requested}"
     if step % job.save_every == 0 or last or reason is not None:
-        job.save()
+        with job.untimed():
+            job.save()
     return reason
 
 
@@ -97,10 +99,16 @@ def _evaluate(job: Job) -> str | None:
     if job.val is None or job.evaluated_at == job.position.step:
         return None
     job.meter.settle()  # weights that are not numbers are refused before they are scored
+    with job.untimed():  # the rate that is shown is that of training
+        _score(job, job.val)
+    return job.stop_reason()
+
+
+def _score(job: Job, val: Split) -> None:
     if job.ema is not None:
         job.ema.swap()
     s = job.settings
-    found = evaluate_split(job.model, job.loss, job.val, job.facts, job.precision, s.eval_batch_size, job.position.step, job.epoch)
+    found = evaluate_split(job.model, job.loss, val, job.facts, job.precision, s.eval_batch_size, job.position.step, job.epoch)
     job.stopper.observe(found.metrics, job.position.step)
     improved = job.best.observe(found.metrics, job.position.step)
     if improved:
@@ -110,8 +118,6 @@ def _evaluate(job: Job) -> str | None:
     job.schedule.observe(found.metrics[job.best.monitor.partition("/")[2]], job.best.mode)
     job.evaluated_at = job.position.step
     job.listener.evaluated(dataclasses.replace(found, improved=improved))
-    job.pace()  # the rate that is shown is that of training
-    return job.stop_reason()
 
 
 def _keep_last_good(job: Job) -> str:

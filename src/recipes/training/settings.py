@@ -44,7 +44,7 @@ class Trainer:
     ema: Annotated[float, Range(gt=0, lt=1)] | None = None  # decay of the averaged weights; null: none
     compile: bool = False
     deterministic: bool = False
-    eval_every: Duration | None = None  # null: each epoch; short epochs every 50 updates
+    eval_every: Duration | None = None  # null: each epoch, or where epochs are short every 50 updates (25 times in a run below 1,250)
     log_every: PositiveInt = 50  # updates between two log points
     threads: PositiveInt | None = None  # CPU threads; null: torch's choice
     progress: Literal["auto", "bar", "log", "off"] = "auto"

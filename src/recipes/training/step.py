@@ -138,7 +138,7 @@ class Step:
 
 
 class Ema:
-    """Exponential moving average of the weights; buffers are copied. Evaluated and kept in place of the raw weights."""
+    """Exponential moving average of the weights, evaluated and kept in place of the raw ones. Buffers stay the model's own."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
