@@ -152,15 +152,15 @@ def test_scoring_a_scored_file_says_what_it_replaces(predict: Callable, table_ru
 
 
 def test_a_model_of_another_package_needs_trust(predict: Callable, text_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mypkg.py").write_text("from recipes.models import TextCNN\n\nclass Mine(TextCNN):\n    pass\n")
+    (tmp_path / "minepkg.py").write_text("from recipes.models import TextCNN\n\nclass Mine(TextCNN):\n    pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     bundle = shutil.copytree(text_run / "model", tmp_path / "model") / "bundle.json"
     content = json.loads(bundle.read_text())
-    bundle.write_text(json.dumps(content | {"model": {**content["model"], "_target_": "mypkg.Mine"}}))
+    bundle.write_text(json.dumps(content | {"model": {**content["model"], "_target_": "minepkg.Mine"}}))
     (tmp_path / "new.csv").write_text("text\niota kappa\n")
     code, told = predict(run=tmp_path, input="new.csv", output="o.csv")
-    assert (code, "if you trust it, add `trust=[mypkg]`" in told) == (2, True), told
-    for typed in ("[mypkg]", "mypkg", "[json, mypkg]"):
+    assert (code, "if you trust it, add `trust=[minepkg]`" in told) == (2, True), told
+    for typed in ("[minepkg]", "minepkg", "[json, minepkg]"):
         code, told = predict(run=tmp_path, input="new.csv", output="o.csv", trust=typed)
         assert code == 0, told
 

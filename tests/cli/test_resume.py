@@ -218,3 +218,38 @@ def test_ctrl_c_outside_the_loop(train: Callable, tmp_path: Path, monkeypatch: p
         assert train("resume=run").code == 0
         last = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)
         assert json.loads((tmp_path / "run" / "metrics.json").read_text())["steps"] == last["step"] > 0
+
+
+def test_a_run_that_trains_now_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes in one directory would overwrite each other's checkpoints."""
+    import json
+    import os
+    import socket
+
+    from recipes.cli import entry
+    from recipes.errors import RecipesError
+
+    monkeypatch.chdir(tmp_path)
+    run_dir = tmp_path / "outputs" / "day" / "time"
+    for name in (".hydra/overrides.yaml", "checkpoints/last.pt"):
+        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir / name).write_text("[]")
+    status = {"status": "running", "host": socket.gethostname(), "pid": os.getppid()}
+    (run_dir / "status.json").write_text(json.dumps(status))
+    with pytest.raises(RecipesError, match=f"process {os.getppid()} is training in"):
+        entry.find_resumable(str(run_dir))
+    with pytest.raises(RecipesError, match="no unfinished run"):
+        entry.find_resumable("auto")
+    (run_dir / "status.json").write_text(json.dumps(status | {"pid": 2**22 + 1}))  # killed: no such process
+    assert entry.find_resumable("auto") == run_dir.resolve()
+
+
+def test_a_resume_that_is_refused_changes_no_status(tmp_path: Path) -> None:
+    from recipes.cli.status import read_status, write_failure, write_status
+
+    write_status(tmp_path, "finished")
+    write_failure(tmp_path, "the checkpoint belongs to another config")
+    assert read_status(tmp_path) == "finished"
+    write_status(tmp_path, "running")
+    write_failure(tmp_path, "a bug")
+    assert read_status(tmp_path) == "failed"

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recipes.cli.explain import explain, no_run_dir, quoted
+from recipes.cli.status import read_status, running_process
 from recipes.errors import RecipesError
 
 USER_ERROR = 2
@@ -100,13 +101,12 @@ def find_resumable(wanted: str) -> Path:
         run_dir = Path(wanted).expanduser()
         if not (run_dir / ".hydra" / "overrides.yaml").is_file():
             raise RecipesError(f"resume: '{wanted}' is not a run directory (it has no .hydra/overrides.yaml); give one, or `resume=auto`")
+        if (pid := running_process(run_dir)) is not None:
+            raise RecipesError(f"resume: process {pid} is training in '{wanted}' now; wait for it, or stop it first (Ctrl-C saves)")
         return run_dir.resolve()
     found = [p.parents[1] for root in ("outputs", "multirun") for p in Path(root).glob("**/checkpoints/last.pt")]
-    unfinished = [d for d in found if '"finished"' not in _read(d / "status.json") and (d / ".hydra" / "overrides.yaml").is_file()]
+    stopped = [d for d in found if read_status(d) != "finished" and running_process(d) is None]
+    unfinished = [d for d in stopped if (d / ".hydra" / "overrides.yaml").is_file()]
     if not unfinished:
         raise RecipesError("resume=auto: no unfinished run with a checkpoint below outputs/ or multirun/")
     return max(unfinished, key=lambda d: (d / "checkpoints" / "last.pt").stat().st_mtime).resolve()
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from recipes.cli.assemble import assemble, describe, read_data
 from recipes.cli.entry import USER_ERROR, typed_overrides
 from recipes.cli.settings import Settings, read_settings
-from recipes.cli.status import read_status, write_status
+from recipes.cli.status import read_status, write_failure, write_status
 from recipes.data import Dataset
 from recipes.errors import CheckpointError, RecipesError
 from recipes.inference import save_bundle
@@ -28,10 +28,12 @@ from recipes.training import checkpoint
 from recipes.training.events import Listeners, Result
 from recipes.training.job import Job
 from recipes.training.loop import fit
+from recipes.training.precision import Precision
 from recipes.training.scoring import evaluate_split
 
 log = logging.getLogger(__name__)
 INTERRUPTED = 130
+USUAL_THREADS = torch.get_num_threads()
 
 
 def train(config: DictConfig) -> float:
@@ -53,7 +55,7 @@ def train(config: DictConfig) -> float:
                 write_status(run_dir, "interrupted")
             raise SystemExit(INTERRUPTED) from None
         except Exception as error:
-            write_status(run_dir, "failed", str(error) if isinstance(error, RecipesError) else f"{type(error).__name__}: {error}")
+            write_failure(run_dir, str(error) if isinstance(error, RecipesError) else f"{type(error).__name__}: {error}")
             console.failure(error)
             if sweeping:
                 return math.nan
@@ -63,8 +65,7 @@ def train(config: DictConfig) -> float:
 def run(config: DictConfig | Mapping[str, Any], run_dir: Path, overrides: list[str], console: Console) -> float:
     """Train, score the best weights on validation and test, and leave everything in `run_dir`."""
     settings = read_settings(config)
-    if settings.trainer.threads is not None:
-        torch.set_num_threads(settings.trainer.threads)
+    torch.set_num_threads(settings.trainer.threads or USUAL_THREADS)  # set every time: a sweep runs its jobs in one process
     resuming = settings.top.resume is not None
     last = run_dir / "checkpoints" / "last.pt"
     finished = resuming and read_status(run_dir) == "finished"
@@ -103,8 +104,9 @@ def conclude(job: Job, settings: Settings, data: Dataset, reason: str, seconds: 
     splits = {"val": data.val, "test": data.test}
     size, step = settings.trainer.eval_batch_size, job.best.best_step or job.position.step
     epoch = step / job.steps_per_epoch
+    exact = Precision("fp32", settings.device)  # what prediction computes in: the scores are those that the user will get
     final = {
-        name: evaluate_split(job.model, job.loss, split.to(settings.device), data.facts, job.precision, size, step, epoch)
+        name: evaluate_split(job.model, job.loss, split.to(settings.device), data.facts, exact, size, step, epoch)
         for name, split in splits.items()
         if split is not None
     }

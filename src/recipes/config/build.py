@@ -33,9 +33,11 @@ def resolve(kind: type[T], settings: Any, where: str, trust: Collection[str] = (
         raise ConfigError(f"{where}.{TARGET}: cannot import '{module_name}' of '{path}' ({error})") from error
     found = getattr(module, name, None)
     if not (isinstance(found, type) and issubclass(found, kind)):
-        options = [n for n, o in vars(module).items() if isinstance(o, type) and issubclass(o, kind) and o is not kind]
+        offered = ((n, getattr(module, n, None)) for n in dict.fromkeys([*vars(module), *getattr(module, "__all__", ())]))
+        options = [n for n, o in offered if isinstance(o, type) and issubclass(o, kind) and o is not kind]
         what = "does not exist" if found is None else f"is not a {kind.__module__}.{kind.__name__}"
-        raise ConfigError(f"{where}.{TARGET}: '{path}' {what}; {did_you_mean(name, options)}")
+        instead = did_you_mean(name, options) if options else f"'{module_name}' has none of this kind"
+        raise ConfigError(f"{where}.{TARGET}: '{path}' {what}; {instead}")
     _require_trust(found.__module__, path, where, allowed)
     return found
 

@@ -164,7 +164,7 @@ def _split(
         masks["val"][rest] = holdout(targets[rest], settings.val_fraction, rng, keys[rest] if keys is not None else None)
         rest &= ~masks["val"]
     elif "val" not in given:
-        notes.append("there is no val split")
+        notes.append("there is no val split: the last weights are kept, and neither the monitor nor early stopping has anything to follow")
     return {**{name: mask for name, mask in masks.items() if mask.any()}, "train": rest}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -45,4 +45,3 @@ class Needs:
     word_ngrams: int = 1  # highest order of hashed word n-grams added to each bag
     buckets: int = 0  # hash buckets of the n-grams; 0 when word_ngrams is 1
     form: Literal["sequence", "bag"] = "sequence"  # of tokens: padded rows in the order of the text, or flat ids without order
-    extra: dict[str, Any] = field(default_factory=dict)

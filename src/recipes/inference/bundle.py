@@ -54,7 +54,9 @@ def save_bundle(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
+        # Clones, since safetensors refuses weights that share their memory.
+        weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+        save_file(weights, folder / "model.safetensors")
         save_arrays({name: np.ascontiguousarray(a) for name, a in arrays.items()}, folder / "encoder.safetensors")
         (folder / "bundle.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
     except (OSError, SafetensorError) as error:  # the latter is what safetensors makes of a full disk

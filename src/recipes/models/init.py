@@ -44,8 +44,8 @@ def init_weights(layers: Iterable[nn.Linear | nn.Conv2d], scheme: Init) -> None:
 def init_last_bias(bias_C: Tensor, kind: BiasInit, task: Task, class_counts: np.ndarray, train_rows: int) -> None:
     """Fill the bias of the last layer, whatever the scheme of the weights: `zero`, or the `prior` of the train rows as they were read.
 
-    With `prior` the first predictions are the class frequencies, so the first steps do not go into learning these (Lin et al. 2017,
-    section 3.3). Sampling changes what a network converges to, not where this lets it start.
+    With `prior` the first softmax (for multi-label, the first sigmoids) are the class frequencies, so the first steps do not go into
+    learning these (Lin et al. 2017, section 3.3). Sampling changes what a network converges to, not where this lets it start.
     """
     bias_C.copy_(prior_logits(task, class_counts, train_rows) if kind == "prior" else torch.zeros_like(bias_C))
 

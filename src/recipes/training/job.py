@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import math
 import signal
 import threading
@@ -38,6 +39,7 @@ from recipes.training.settings import Trainer
 from recipes.training.step import Ema, Gather, Step
 from recipes.training.stopping import Stopper
 
+log = logging.getLogger(__name__)
 USUAL_EPOCHS, USUAL_STEPS = 10, 1000
 
 
@@ -152,7 +154,11 @@ class Job:
     def load_best(self) -> None:
         """Put the best weights into the model; without an evaluation that improved, the last ones (averaged, with `ema`) stay."""
         if self.best.best_step:
-            self.model.load_state_dict(checkpoint.load(self.best_path, self.gather.device)["model"])
+            best = checkpoint.load(self.best_path, self.gather.device)
+            if best["step"] != self.best.best_step:
+                # A kill between the two files, and then other arithmetic (another device or thread count) on the way here again.
+                log.warning("best.pt is of step %d, and the best evaluation was at step %d", best["step"], self.best.best_step)
+            self.model.load_state_dict(best["model"])
         elif self.ema is not None:
             self.ema.swap()
 

@@ -21,6 +21,7 @@ class _Kept:
     step: int
     lr: float
     rows: np.ndarray
+    skippable: bool
 
 
 class Meter:
@@ -43,14 +44,14 @@ class Meter:
                 raise _refusal(step, value, lr, size, rows)
             self.total += value
             self.count += 1
-            self.norm = size
+            self.norm = size if math.isfinite(size) else None
             return
         if len(self._kept) == self._buffer_2N.shape[1]:
             self.settle()
         at = len(self._kept)
         self._buffer_2N[0, at] = loss.detach()
-        self._buffer_2N[1, at] = norm if not skippable else torch.nan_to_num(norm)
-        self._kept.append(_Kept(step, lr, rows))
+        self._buffer_2N[1, at] = norm
+        self._kept.append(_Kept(step, lr, rows, skippable))
 
     def settle(self) -> None:
         """Look at what is still on the device; this waits for it. NonFiniteError names the first bad step."""
@@ -59,11 +60,11 @@ class Meter:
         losses, norms = self._buffer_2N[:, : len(self._kept)].tolist()
         kept, self._kept = self._kept, []
         for loss, norm, k in zip(losses, norms, kept, strict=True):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
+            if not (math.isfinite(loss) and (k.skippable or math.isfinite(norm))):
                 raise _refusal(k.step, loss, k.lr, norm, k.rows)
             self.total += loss
             self.count += 1
-            self.norm = norm
+            self.norm = norm if math.isfinite(norm) else None
 
     def flush(self) -> tuple[float, float | None, int]:
         """(mean loss, last gradient norm, rows) since the last flush, and start again."""
@@ -74,10 +75,11 @@ class Meter:
 
     def state_dict(self) -> dict[str, float | int]:
         self.settle()
-        return {"total": self.total, "count": self.count, "rows": self.rows}
+        return {"total": self.total, "count": self.count}
 
     def load_state_dict(self, state: dict[str, float | int]) -> None:
-        self.total, self.count, self.rows = float(state["total"]), int(state["count"]), int(state["rows"])
+        """The rows stay out: the clock of their rate starts anew."""
+        self.total, self.count = float(state["total"]), int(state["count"])
 
 
 def _refusal(step: int, loss: float, lr: float, norm: float, rows: np.ndarray) -> NonFiniteError:
