@@ -88,6 +88,7 @@ class Job:
         self.eval_every = self._due(self.settings.eval_every, max(self.steps_per_epoch, apart))
         self.save_every = self._due(self.settings.checkpoint.every, self.eval_every)
         self.interrupt = Interrupt()
+        self.parameters = list(self.model.parameters())
         self.evaluated_at = -1
         self._saved_at = -1
         self._clock = time.perf_counter()
