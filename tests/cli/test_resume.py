@@ -253,3 +253,15 @@ def test_a_resume_that_is_refused_changes_no_status(tmp_path: Path) -> None:
     write_status(tmp_path, "running")
     write_failure(tmp_path, "a bug")
     assert read_status(tmp_path) == "failed"
+
+
+def test_flags_stand_before_the_overrides_of_the_resumed_run(tmp_path: Path) -> None:
+    """argparse refuses overrides that stand on both sides of a flag."""
+    from recipes.cli import entry
+
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("[model=mlp, hydra.run.dir=x, resume=y]")
+    found = entry._with_resumed_overrides(["seed=1", "--config-dir", "conf", f"resume={tmp_path}"])
+    assert found[:4] == ["--config-dir", "conf", "model=mlp", "seed=1"]
+    assert found[4].startswith("hydra.run.dir=")
+    assert found[-1].startswith("resume=")

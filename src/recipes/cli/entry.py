@@ -92,7 +92,9 @@ def _with_resumed_overrides(argv: list[str]) -> list[str]:
     stored = OmegaConf.load(run_dir / ".hydra" / "overrides.yaml")
     hydra_own = [quoted("hydra.run.dir", str(run_dir)), "hydra.output_subdir=null"]
     kept = [str(o) for o in stored if not str(o).startswith(("resume=", "hydra."))]
-    return kept + [a for a in argv if not a.startswith("resume=")] + hydra_own + [quoted("resume", str(run_dir))]
+    typed = [a for a in argv if not a.startswith("-") and ("=" in a or a.startswith("~"))]
+    flags = [a for a in argv if a not in typed]  # argparse wants all overrides in one piece
+    return flags + kept + [a for a in typed if not a.startswith("resume=")] + hydra_own + [quoted("resume", str(run_dir))]
 
 
 def find_resumable(wanted: str) -> Path:
