@@ -179,3 +179,11 @@ def test_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main(["pedict"])
     assert leaving.value.code == 2
     assert "'pedict' is not a command; did you mean 'predict'?" in capsys.readouterr().err
+
+
+def test_the_input_is_not_overwritten(predict: Callable, table_run: Path, tmp_path: Path) -> None:
+    TABLE.write_csv(tmp_path / "new.csv")
+    before = (tmp_path / "new.csv").read_bytes()
+    code, told = predict(run=table_run, input="new.csv", output="new.csv")
+    assert (code, "is the input itself" in told) == (2, True)
+    assert (tmp_path / "new.csv").read_bytes() == before

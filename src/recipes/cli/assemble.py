@@ -95,7 +95,7 @@ def describe(job: Job, settings: Settings, data: Dataset, overrides: list[str]) 
         split_counts={name: split.class_counts() for name, split in data.splits.items()},
         sampled_counts=sampled_counts(job.sampler, job.gather.plan, job.labels, window, rng, data.facts.num_classes),
         synthetic_rows=int(job.gather.plan.synthetic.sum()),
-        notes=[data.encoder.describe(), *data.notes],
+        notes=[data.encoder.describe(), *data.notes, *_missing_splits(data)],
         model=type(job.model).__name__,
         parameters=sum(p.numel() for p in job.model.parameters() if p.requires_grad),
         device=_device_name(job.gather.device),
@@ -108,6 +108,17 @@ def describe(job: Job, settings: Settings, data: Dataset, overrides: list[str]) 
         monitor=settings.top.monitor,
         resumed_from_step=job.position.step,
     )
+
+
+def _missing_splits(data: Dataset) -> list[str]:
+    """What a split that could not be made means, unless the data room said so already."""
+    told = {name: any(note.startswith(f"there is no {name} split") for note in data.notes) for name in ("val", "test")}
+    notes = []
+    if data.val is None and not told["val"]:
+        notes.append("there is no val split (too few rows that may be separated): the last weights are kept, and nothing stops early")
+    if data.test is None and not told["test"]:
+        notes.append("there is no test split: nothing tells how the model does on new rows")
+    return notes
 
 
 def _device_name(device: torch.device) -> str:

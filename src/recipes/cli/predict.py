@@ -27,6 +27,8 @@ def predict(run: str, input: str, output: str, device: str = "auto", batch_size:
     path = Path(output).expanduser()
     if path.suffix not in _WRITERS:
         raise DataError(f"output: '{path.name}' has no known suffix; {did_you_mean(path.suffix, _WRITERS)}")
+    if path.exists() and Path(input).expanduser().exists() and path.samefile(Path(input).expanduser()):
+        raise DataError(f"output: {path} is the input itself; give another file, so that the rows are not lost to a mistake")
     if not path.parent.is_dir():
         raise DataError(f"output: there is no directory {path.parent}")
     predictor = Predictor.load(run, device=device, trust=[name.strip() for name in trust.strip("[]").split(",") if name.strip()])

@@ -87,7 +87,7 @@ def run(config: DictConfig | Mapping[str, Any], run_dir: Path, overrides: list[s
         started = time.perf_counter()
         reason = fit(job)
         if job.interrupt.requested is not None:
-            write_status(run_dir, "interrupted")
+            write_status(run_dir, "interrupted", reason)
             console.say(f"{reason}; saved at step {job.position.step:,}. {_continue(run_dir)}")
             raise KeyboardInterrupt
         result = conclude(job, settings, data, reason, time.perf_counter() - started)

@@ -85,13 +85,12 @@ def _after_update(job: Job) -> str | None:
 
 
 def _log(job: Job) -> None:
-    loss, norm, rows = job.meter.flush()
+    loss, norm, rows, steps = job.meter.flush()
     seconds = max(job.pace(), 1e-9)
     rate = rows / seconds
     steps_left = job.total_steps - job.position.step
-    size = job.settings.batch_size * job.settings.accumulate
     lr = float(job.optimizer.param_groups[0]["lr"])
-    left = steps_left * size / rate if rate else 0.0
+    left = steps_left * seconds / max(steps, 1)
     job.listener.log(StepLog(job.position.step, job.epoch, job.total_steps, loss, lr, norm, rate, left))
 
 

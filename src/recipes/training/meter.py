@@ -66,12 +66,12 @@ class Meter:
             self.count += 1
             self.norm = norm if math.isfinite(norm) else None
 
-    def flush(self) -> tuple[float, float | None, int]:
-        """(mean loss, last gradient norm, rows) since the last flush, and start again."""
+    def flush(self) -> tuple[float, float | None, int, int]:
+        """(mean loss, last gradient norm, rows, steps) since the last flush, and start again."""
         self.settle()
-        mean, norm, rows = (self.total / self.count if self.count else math.nan), self.norm, self.rows
+        told = (self.total / self.count if self.count else math.nan), self.norm, self.rows, self.count
         self.total, self.count, self.rows = 0.0, 0, 0
-        return mean, norm, rows
+        return told
 
     def state_dict(self) -> dict[str, float | int]:
         self.settle()
