@@ -152,6 +152,9 @@ def test_random_rows_are_kims() -> None:
 def test_padding_and_the_unknown_word_begin_at_zero() -> None:
     """The unknown word may be met in new texts only: a random vector that nothing has trained would be noise in each of them."""
     assert not textcnn().embedding.weight[:2].any()
+    random = textcnn(unknown_word="random").embedding.weight
+    assert not random[0].any()
+    assert random[1].all()
 
 
 def test_init_draws_filters_and_the_last_layer_but_no_embedding() -> None:

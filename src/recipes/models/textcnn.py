@@ -40,6 +40,7 @@ class TextCNN(Model):
 
     mode: `rand` learns the embedding from random rows; `static` keeps pretrained `vectors` (and the random rows of words that the
     file lacks) fixed; `nonstatic` trains them further; `multichannel` does both, each channel with filter weights of its own.
+    `unknown_word` is where the vector of words outside the vocabulary begins: Kim's code gives each a random one.
     `max_norm` bounds the L2 norm of each class's weights in the last layer after every update.
     """
 
@@ -58,6 +59,7 @@ class TextCNN(Model):
         vectors: str | None = None,
         dim: PositiveInt | None = None,
         unknown_range: PositiveFloat | None = 0.25,
+        unknown_word: Literal["zero", "random"] = "zero",
         widths: Annotated[list[PositiveInt], Length(1)] = _WIDTHS,
         maps: PositiveInt = 100,
         activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"] = "relu",
@@ -69,7 +71,7 @@ class TextCNN(Model):
         super().__init__()
         _check(mode, vectors, unknown_range)
         self.widths, self.max_norm = list(widths), max_norm
-        table = _embedding_rows(vocab_size, vocabulary, vectors, dim, unknown_range)
+        table = _embedding_rows(vocab_size, vocabulary, vectors, dim, unknown_range, unknown_word == "random")
         self.embedding = nn.Embedding.from_pretrained(table, freeze=mode == "static", padding_idx=0)
         self.fixed = nn.Embedding.from_pretrained(table.clone(), freeze=True, padding_idx=0) if mode == "multichannel" else None
         channels = table.shape[1] * (1 if self.fixed is None else 2)
@@ -133,9 +135,9 @@ def _check(mode: str, vectors: str | None, unknown_range: float | None) -> None:
 
 
 def _embedding_rows(
-    vocab_size: int, vocabulary: tuple[str, ...], vectors: str | None, dim: int | None, unknown_range: float | None
+    vocab_size: int, vocabulary: tuple[str, ...], vectors: str | None, dim: int | None, unknown_range: float | None, random_unknown: bool
 ) -> Tensor:
-    """(vocab_size, E): U(-a, a), overwritten by the vectors of the file; rows 0 (padding) and 1 (unknown word) begin at zero."""
+    """(vocab_size, E): U(-a, a), overwritten by the vectors of the file; row 0 (padding) is zero, row 1 (unknown word) unless random."""
     found = None if vectors is None or vectors == IN_WEIGHTS else read_vectors(vectors, vocabulary, "model.vectors")
     if found is not None and dim not in (None, found.dim):
         raise ConfigError(
@@ -150,7 +152,8 @@ def _embedding_rows(
     bound = unknown_range if unknown_range is not None else (0.25 if found is None else math.sqrt(3 * found.rows_VE.var(dtype=np.float64)))
     rows = torch.empty(vocab_size, found.dim if found is not None else dim or _DIM).uniform_(-bound, bound)
     # Where every train word is in the vocabulary, the unknown word is met in new texts only, and a random row of it would be noise.
-    rows[1] = 0
+    if not random_unknown:
+        rows[1] = 0
     if found is not None:
         rows[torch.from_numpy(found.ids)] = torch.from_numpy(found.rows_VE)
         known, words = int((found.ids > 1).sum()), _words(vocabulary)
