@@ -24,23 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from recipes.cli.compose import composed
+
 ROOT = Path(__file__).resolve().parents[1]
 ROWS, FEATURES, BATCH, EPOCHS = 64_000, 30, 64, 2
 NAMES = ("loop", "textcnn", "encode", "startup", "svc")
-
-
-def composed(*overrides: str) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    from recipes.cli.entry import config_dir
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        plain = OmegaConf.to_container(compose("train", overrides=list(overrides)), resolve=True)
-    assert isinstance(plain, dict)
-    return {str(k): v for k, v in plain.items()}
 
 
 def interleaved(runs: int, timed: dict[str, Callable[[], float]]) -> dict[str, list[float]]:

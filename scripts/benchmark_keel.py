@@ -23,21 +23,12 @@ from typing import Any
 import numpy as np
 
 from recipes.cli import entry
+from recipes.cli.compose import composed
 from recipes.errors import ConfigError
 
 FOLDS = 5
 OWN = ("path", "peers", "out")
 Scores = dict[tuple[str, int], dict[str, float]]  # (data set, fold) -> who -> average precision
-
-
-def composed(overrides: list[str]) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    with initialize_config_dir(str(entry.config_dir()), version_base="1.3"):
-        plain = OmegaConf.to_container(compose("train", overrides=overrides), resolve=True)
-    assert isinstance(plain, dict)
-    return {str(k): v for k, v in plain.items()}
 
 
 def ours(config: dict[str, Any]) -> float:
@@ -98,7 +89,7 @@ def main() -> None:
     given = [a for a in sys.argv[1:] if a.partition("=")[0] not in OWN]
     recipe = [] if any(a.startswith("experiment=") for a in given) else ["experiment=keel"]
     quick = ["logger=none", "trainer.progress=off", "trainer.threads=1", "trainer.device=cpu", "data.cache=off"]
-    config = composed([*recipe, "data=file", "data.path=", "data.label=label", f"data.folds={FOLDS}", "data.fold=0", *quick, *given])
+    config = composed(*recipe, "data=file", "data.path=", "data.label=label", f"data.folds={FOLDS}", "data.fold=0", *quick, *given)
     scores: Scores = {}
     seconds = 0.0
     for file in files:

@@ -47,18 +47,7 @@ def text_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def compose() -> Callable[..., dict[str, Any]]:
     """The config that overrides compose, as plain values: `compose("model=mlp", "data=breast_cancer")`."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    def composed(*overrides: str) -> dict[str, Any]:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-            config = hydra_compose("train", overrides=list(overrides))
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
-        return {str(k): v for k, v in plain.items()}
+    from recipes.cli.compose import composed
 
     return composed
 

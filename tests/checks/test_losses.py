@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,6 @@ from recipes.losses import Loss
 
 OPTIONS = sorted((Path(__file__).resolve().parents[2] / "configs" / "loss").glob("*.yaml"))
 TASKS: tuple[Task, ...] = ("binary", "multiclass", "multilabel")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Two threads have nothing to share in tensors this small, and wait for each other where cores are busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def facts(task: Task) -> Facts:

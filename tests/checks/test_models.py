@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -45,15 +44,6 @@ OTHERS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("textcnn", "max_norm"): [{"max_norm": 0.01}],
     ("fasttext", "init"): [{"init": "orthogonal"}, {"init": "he_normal"}],
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Two threads have nothing to share in tensors this small, and wait for each other where cores are busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass

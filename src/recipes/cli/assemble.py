@@ -8,7 +8,7 @@ import torch
 
 from recipes.cli.settings import Settings
 from recipes.config import build, resolve
-from recipes.data import Dataset, Features, Needs, Source, prepare
+from recipes.data import Dataset, Features, Needs, Source, Task, prepare
 from recipes.errors import ConfigError
 from recipes.evaluation import check_monitor, direction
 from recipes.losses import Loss
@@ -37,8 +37,7 @@ def assemble(settings: Settings, data: Dataset, run_dir: Path, listener: Listene
     """Build every component from its settings and the facts of the data. Raises ConfigError where they do not fit together."""
     trainer, seed, device, trust = settings.trainer, settings.top.seed, settings.device, settings.top.trust
     facts = data.facts.as_dict()
-    check_monitor(settings.top.monitor, data.facts.task)
-    check_monitor(trainer.early_stopping.monitor or settings.top.monitor, data.facts.task)
+    best, stopper = _stoppers(settings, data.facts.task)
     seed_everything(seed, trainer.deterministic)
     model = build(Model, settings.group("model"), "model", facts=facts, trust=trust).to(device)
     loss = build(Loss, settings.group("loss"), "loss", facts=facts, trust=trust).to(device)
@@ -48,15 +47,12 @@ def assemble(settings: Settings, data: Dataset, run_dir: Path, listener: Listene
         raise ConfigError("sampler and mining both select samples; choose sampler=shuffle with mining, or mining=none with this sampler")
     plan = sampler.resample(data.train, generator(seed, "resample"))
     labels = data.train.labels()[plan.rows]
-    window = trainer.batch_size * trainer.accumulate
-    steps_per_epoch = sampler.steps_per_epoch(plan, labels, window)
+    steps_per_epoch = sampler.steps_per_epoch(plan, labels, trainer.window)
     steps = total_steps(trainer, steps_per_epoch)
     length = {"steps_per_epoch": steps_per_epoch, "total_steps": steps}
     schedule = build(Schedule, settings.group("scheduler"), "scheduler", facts=length, trust=trust)
     if schedule.observes and data.val is None:
         raise ConfigError("scheduler=plateau follows a validation metric, and the data has no validation split")
-    stopping = trainer.early_stopping
-    monitor = settings.top.monitor
     return Job(
         run_dir=run_dir,
         config=settings.identity(),
@@ -74,17 +70,25 @@ def assemble(settings: Settings, data: Dataset, run_dir: Path, listener: Listene
         labels=labels,
         val=None if data.val is None else data.val.to(device),
         precision=Precision(trainer.precision, device),
-        best=Stopper(monitor, direction(monitor)),
-        stopper=Stopper(stopping.monitor or monitor, direction(stopping.monitor or monitor), stopping.patience, stopping.min_delta),
+        best=best,
+        stopper=stopper,
         steps_per_epoch=steps_per_epoch,
         total_steps=steps,
         listener=listener,
     )
 
 
+def _stoppers(settings: Settings, task: Task) -> tuple[Stopper, Stopper]:
+    """What decides which weights are kept, and when to stop; ConfigError for a metric that the task does not have."""
+    stopping, kept = settings.trainer.early_stopping, settings.top.monitor
+    followed = stopping.monitor or kept
+    for monitor in (kept, followed):
+        check_monitor(monitor, task)
+    return Stopper(kept, direction(kept)), Stopper(followed, direction(followed), stopping.patience, stopping.min_delta)
+
+
 def describe(job: Job, settings: Settings, data: Dataset, overrides: list[str]) -> RunInfo:
     """What the listeners are told at the start."""
-    window = settings.trainer.batch_size * settings.trainer.accumulate
     rng = generator(settings.top.seed, "batches", 0)
     return RunInfo(
         run_dir=job.run_dir,
@@ -93,9 +97,9 @@ def describe(job: Job, settings: Settings, data: Dataset, overrides: list[str]) 
         facts=data.facts,
         split_rows={name: len(split) for name, split in data.splits.items()},
         split_counts={name: split.class_counts() for name, split in data.splits.items()},
-        sampled_counts=sampled_counts(job.sampler, job.gather.plan, job.labels, window, rng, data.facts.num_classes),
+        sampled_counts=sampled_counts(job.sampler, job.gather.plan, job.labels, settings.trainer.window, rng, data.facts.num_classes),
         synthetic_rows=int(job.gather.plan.synthetic.sum()),
-        notes=[data.encoder.describe(), *data.notes, *_missing_splits(data)],
+        notes=[data.encoder.describe(), *data.notes],
         model=type(job.model).__name__,
         parameters=sum(p.numel() for p in job.model.parameters() if p.requires_grad),
         device=_device_name(job.gather.device),
@@ -108,17 +112,6 @@ def describe(job: Job, settings: Settings, data: Dataset, overrides: list[str]) 
         monitor=settings.top.monitor,
         resumed_from_step=job.position.step,
     )
-
-
-def _missing_splits(data: Dataset) -> list[str]:
-    """What a split that could not be made means, unless the data room said so already."""
-    told = {name: any(note.startswith(f"there is no {name} split") for note in data.notes) for name in ("val", "test")}
-    notes = []
-    if data.val is None and not told["val"]:
-        notes.append("there is no val split (too few rows that may be separated): the last weights are kept, and nothing stops early")
-    if data.test is None and not told["test"]:
-        notes.append("there is no test split: nothing tells how the model does on new rows")
-    return notes
 
 
 def _device_name(device: torch.device) -> str:

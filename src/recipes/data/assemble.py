@@ -26,6 +26,11 @@ from recipes.randomness import generator
 if TYPE_CHECKING:
     from recipes.data.sources import Source
 
+_WITHOUT = {
+    "val": "the last weights are kept, and neither the monitor nor early stopping has anything to follow",
+    "test": "nothing tells how the model does on new rows",
+}
+
 
 def assemble(raw: Raw, settings: Source, task: Task | None, seed: int) -> Tables:
     """Splits with targets. Raises DataError or ConfigError where the data does not allow what the settings ask for."""
@@ -154,8 +159,6 @@ def _split(
         notes.append(f"fold {settings.fold} of {number} is test; data.fold=0 to {number - 1} are the others")
     elif whole and settings.test_fraction > 0:
         masks["test"] = holdout(targets, settings.test_fraction, generator(seed, "test split"), keys)
-    elif "test" not in given:
-        notes.append("there is no test split")
     if "test" in masks:
         rest &= ~masks["test"]
     if "val" not in given and settings.val_fraction > 0:
@@ -163,9 +166,9 @@ def _split(
         masks["val"] = np.zeros_like(rest)
         masks["val"][rest] = holdout(targets[rest], settings.val_fraction, rng, keys[rest] if keys is not None else None)
         rest &= ~masks["val"]
-    elif "val" not in given:
-        notes.append("there is no val split: the last weights are kept, and neither the monitor nor early stopping has anything to follow")
-    return {**{name: mask for name, mask in masks.items() if mask.any()}, "train": rest}
+    made = {name: mask for name, mask in masks.items() if mask.any()}  # what cannot be separated may leave nothing for a split
+    notes += [f"there is no {name} split: {meaning}" for name, meaning in _WITHOUT.items() if name not in given and name not in made]
+    return {**made, "train": rest}
 
 
 def _limited(train: Table, limit: int | None, num_classes: int, seed: int, notes: list[str]) -> Table:

@@ -111,8 +111,7 @@ class Job:
 
     def windows(self, epoch: int, skip: int) -> Iterator[np.ndarray]:
         """The windows of one epoch after the first `skip`: the stream depends on (seed, epoch) alone, so a resumed run sees the same."""
-        size = self.settings.batch_size * self.settings.accumulate
-        stream = self.sampler.batches(self.gather.plan, self.labels, size, generator(self.seed, "batches", epoch))
+        stream = self.sampler.batches(self.gather.plan, self.labels, self.settings.window, generator(self.seed, "batches", epoch))
         dealt = skip
         for window in itertools.islice(stream, skip, self.steps_per_epoch):
             dealt += 1
@@ -150,7 +149,7 @@ class Job:
 
     def save_best(self) -> None:
         """Write best.pt: the weights that were just evaluated."""
-        checkpoint.save(self.best_path, {"model": self.model.state_dict(), "step": self.position.step, "config": json.dumps(self.config)})
+        checkpoint.save(self.best_path, {"model": self.model.state_dict(), "step": self.position.step})
 
     def load_best(self) -> None:
         """Put the best weights into the model; without an evaluation that improved, the last ones (averaged, with `ema`) stay."""

@@ -50,3 +50,8 @@ class Trainer:
     progress: Literal["auto", "bar", "log", "off"] = "auto"
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     checkpoint: Checkpointing = field(default_factory=Checkpointing)
+
+    @property
+    def window(self) -> int:
+        """Samples of one update."""
+        return self.batch_size * self.accumulate
