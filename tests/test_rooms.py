@@ -10,8 +10,8 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "recipes"
 ORDER = [
-    "errors", "randomness", "config", "data", "priors", "sampling", "models", "losses", "optim", "evaluation", "training", "inference",
-    "reporting", "cli",
+    "errors", "randomness", "config", "data", "priors", "sampling", "augmentation", "models", "losses", "optim", "evaluation", "training",
+    "inference", "reporting", "cli",
 ]  # fmt: skip
 ENTRANCES = ("__init__", "__main__")  # the package's own doors may open any room, lazily
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from recipes.inference import Predictor
 
@@ -17,11 +17,12 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(run: Any, device: str = "cpu", trust: Sequence[str] = ()) -> Predictor:
+def load(run: Any, device: str = "cpu", trust: Sequence[str] = (), prior: float | Mapping[str, float] | None = None) -> Predictor:
     """Open the model of a finished run (a run directory, or its `model/` folder) for prediction.
 
-    `trust` names further packages that the model's class may come from, as in training.
+    `trust` names further packages that the model's class may come from, as in training. `prior` is the prevalence to serve: the share of
+    the positive class, or a mapping from class to share; None: that of the train rows.
     """
     from recipes.inference import Predictor
 
-    return Predictor.load(run, device=device, trust=trust)
+    return Predictor.load(run, device=device, trust=trust, prior=prior)

@@ -31,19 +31,28 @@ TASKS: tuple[Task, ...] = ("binary", "multiclass", "multilabel")
 LENGTHS = [5, 0, 1, 9, 3, 2, 7, 4]  # words of each text: an empty one, and some shorter than a filter
 WORDS = ("", "<unk>", *(f"w{i}" for i in range(18)))
 BUCKETS = 11
+COSINE = {"head": "cosine"}
 # Settings that change the course of a model. `@vectors` stands for a file that the tests write.
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "textcnn": [*({"mode": mode, "vectors": "@vectors"} for mode in ("static", "nonstatic", "multichannel")), {"widths": [1, 7, 2]}],
-    "fasttext": [{"sparse": False, "bias_init": "prior", "init": "orthogonal"}],
-    "mlp": [{"norm": "batch"}, {"norm": "layer", "residual": True}, {"widths": []}, {"widths": [5, 7], "activation": "gelu"}],
+    "textcnn": [
+        *({"mode": mode, "vectors": "@vectors"} for mode in ("static", "nonstatic", "multichannel")),
+        {"widths": [1, 7, 2]},
+        COSINE,
+    ],
+    "fasttext": [{"sparse": False, "bias_init": "prior", "init": "orthogonal"}, COSINE],
+    "mlp": [{"norm": "batch"}, {"norm": "layer", "residual": True}, {"widths": []}, {"widths": [5, 7], "activation": "gelu"}, COSINE],
 }
 # What another value of a setting needs beside it, or the other value where none can be guessed from the type.
 OTHERS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("textcnn", "vectors"): [{"vectors": "@vectors", "mode": "static"}],
     ("textcnn", "mode"): VARIANTS["textcnn"][:3],
     ("textcnn", "max_norm"): [{"max_norm": 0.01}],
+    **{(option, "scale"): [{"head": "cosine", "scale": 3.0}] for option in VARIANTS},
     ("fasttext", "init"): [{"init": "orthogonal"}, {"init": "he_normal"}],
 }
+
+# What a setting is compared within, where the default setting of another would hide it.
+WITHIN: dict[str, dict[str, Any]] = {"scale": COSINE}
 
 
 @dataclass
@@ -140,6 +149,11 @@ class Built:
     case: Case
     model: Model
 
+    @property
+    def tolerance(self) -> float:
+        """Absolute, of single precision: a cosine head multiplies rounding by its scale, and logits may well be zero."""
+        return 3e-5 if self.changed.get("head") == "cosine" else 1e-6
+
 
 PAIRS = [(p.stem, changed) for p in OPTIONS for changed in [{}, *VARIANTS.get(p.stem, [])]]
 ALL = [(option, changed, task, kind) for option, changed in PAIRS for task in TASKS for kind in cases(needs_of(option, changed), task)]
@@ -185,9 +199,9 @@ def test_a_row_does_not_see_the_others(built: Built) -> None:
     model.eval()
     together = model(split.batch(np.arange(8)))
     alone = torch.cat([model(split.batch(np.array([i]))) for i in range(8)])
-    torch.testing.assert_close(alone, together, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(alone, together, rtol=1e-6, atol=built.tolerance)
     order = np.array([3, 0, 7, 1, 1, 6])
-    torch.testing.assert_close(model(split.batch(order)), together[torch.from_numpy(order)], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(model(split.batch(order)), together[torch.from_numpy(order)], rtol=1e-6, atol=built.tolerance)
 
 
 PADDED = [(i, name) for i, name in enumerate(NAMES) if ALL[i][3] == "sequences"]
@@ -199,7 +213,7 @@ def test_more_padding_changes_nothing(built: Built) -> None:
     expected = model(batch)
     assert batch.tokens_BT is not None
     batch.tokens_BT = functional.pad(batch.tokens_BT, (0, 6))
-    torch.testing.assert_close(model(batch), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(model(batch), expected, rtol=1e-6, atol=built.tolerance)
 
 
 def test_training_on_a_single_row_works(built: Built) -> None:
@@ -221,14 +235,14 @@ def test_mixtures(built: Built) -> None:
     step(model.train(), case.batch(), case.facts.task)
     model.eval()
     plain = model(case.split().batch(np.arange(6)))
-    torch.testing.assert_close(model(mixed(case, [1.0, 0.0])), plain, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(model(mixed(case, [1.0, 0.0])), plain, rtol=1e-6, atol=built.tolerance)
     # One row with the others' coefficient not zero: the split keeps the partner, whose own (1, 0) rows must not feel it.
     half = mixed(case, [0.7, 0.3])
     assert half.mix_B2 is not None
     half.mix_B2[1:] = torch.tensor([1.0, 0.0])
-    torch.testing.assert_close(model(half)[1:], plain[1:], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(model(half)[1:], plain[1:], rtol=1e-6, atol=built.tolerance)
     assert not torch.allclose(model(half)[:1], plain[:1])
-    torch.testing.assert_close(model(mixed(case, [0.7, 0.3])), model(mixed(case, [0.7, 0.3], swap=True)), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(model(mixed(case, [0.7, 0.3])), model(mixed(case, [0.7, 0.3], swap=True)), rtol=1e-6, atol=built.tolerance)
     gradients = step(model.train(), mixed(case, [0.7, 0.3]), case.facts.task)
     assert all(torch.isfinite(g.to_dense() if g.is_sparse else g).all() for g in gradients.values())
 
@@ -237,14 +251,23 @@ def test_a_mixture_is_linear_where_the_model_embeds(built: Built) -> None:
     model, batch = built.model.eval(), mixed(built.case, [0.7, 0.3])
     assert batch.partner is not None
     hidden = 0.7 * model.embed(batch) + 0.3 * model.embed(batch.partner)
-    torch.testing.assert_close(model(batch), model.classify(hidden, batch), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(model(batch), model.classify(hidden, batch), rtol=1e-6, atol=built.tolerance)
+
+
+def test_a_mixture_of_hidden_features_is_linear_where_the_head_reads(built: Built) -> None:
+    """Each of the two rows is encoded as it is alone, whatever the length of the other."""
+    model, split, batch = built.model.eval(), built.case.split(), mixed(built.case, [0.7, 0.3])
+    batch.mix_at = "hidden"
+    rows, partners = (split.batch(np.arange(6) + shift) for shift in (0, 2))
+    first, second = (model.encode(model.embed(b), b) for b in (rows, partners))
+    torch.testing.assert_close(model(batch), model.head(0.7 * first + 0.3 * second), rtol=1e-6, atol=built.tolerance)
 
 
 def test_float64(built: Built) -> None:
     single = built.model.eval()(built.case.batch())
     double = built.model.double()(built.case.batch())
     assert double.dtype == torch.float64
-    torch.testing.assert_close(double.float(), single, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(double.float(), single, rtol=1e-5, atol=10 * built.tolerance)
 
 
 def test_a_saved_model_needs_no_file(built: Built) -> None:
@@ -299,4 +322,4 @@ def test_every_setting_is_observed(option: str, name: str, vectors: str) -> None
 
     for changed in changes:
         kinds = cases(needs_of(option, {}), "multiclass")
-        assert any(outcome(changed, kind) != outcome({}, kind) for kind in kinds), f"{option}: {changed} changes nothing"
+        assert any(outcome(changed, kind) != outcome(WITHIN.get(name, {}), kind) for kind in kinds), f"{option}: {changed} changes nothing"

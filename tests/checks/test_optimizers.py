@@ -86,6 +86,8 @@ def test_settings_are_torchs_and_ours(settings: dict[str, Any]) -> None:
     assert settings.keys() >= OWN_SETTINGS.keys() | {"lr"}
     assert settings["l1"] == 0.0
     assert settings["decay"] == "weights"
+    assert settings["sam_rho"] is None
+    assert settings["sam_adaptive"] is False
 
 
 def test_reduces_a_quadratic(settings: dict[str, Any]) -> None:

@@ -24,10 +24,10 @@ SETTINGS = {
     "a group taken away": ("~loss", "loss: no _target_; choose an option of the group, as in `loss=<option>`"),
     "a group half taken away": ("~trainer", "trainer.max_epochs: `~` on this command line takes its group away"),
     "an option": ("model=textcn", "model=textcn: there is no such option; did you mean 'textcnn'? (fasttext, mlp, textcnn)"),
-    "an empty option": ("loss=", "loss=: there is no such option; allowed: bce, cross_entropy,"),
+    "an empty option": ("loss=", "loss=: there is no such option; allowed: asl, auc_margin,"),
     "an experiment": ("experiment=nope", "experiment=nope: there is no such option; "),
     "null for an option": ("model=null", "model=null: 'model' takes the name of an option; allowed: fasttext, mlp, textcnn"),
-    "a number for an option": ("loss=3", "loss=3: 'loss' takes the name of an option; allowed: bce,"),
+    "a number for an option": ("loss=3", "loss=3: 'loss' takes the name of an option; allowed: asl,"),
     "a group twice": ("+trainer=default", "trainer: the group is chosen twice; write `trainer=<option>` once"),
     "two options": ("loss=focal,bce", "loss=focal,bce: several values are a sweep, which needs -m"),
     "a word for a number": ("trainer.max_epochs=many", "trainer.max_epochs: expected a whole number at least 1, got 'many'"),
@@ -99,7 +99,7 @@ COLUMNS = {
     "data.positive=x": "data.positive: there is no class 'x'; allowed: n, p",
     "data.limit=1": "data.limit=1 is fewer rows than there are classes (2)",
     "data.fold=7": "data.fold=7: folds are numbered from 0 to 4",
-    "loss.alpha=[0.1,0.2,0.3]": "loss.alpha: on a binary task it is one number in [0, 1]",
+    "loss.alpha=[0.1,0.2,0.3]": "loss.alpha: 3 weights for 2 classes (n, p)",
     "model=fasttext": "model: it reads sequences of words, but the data is a table of columns\n  use a model for tables: model=mlp",
 }
 

@@ -13,8 +13,9 @@ import torch
 from omegaconf import OmegaConf
 from safetensors import safe_open
 
-from recipes.cli import entry, train
+from recipes.cli import entry
 from recipes.errors import ConfigError
+from recipes.training.scoring import score
 
 SMALL = ["model=textcnn", "loss=focal", "model.dim=8", "model.maps=4", "trainer.max_epochs=2", "trainer.eval_every=1 epochs",
          "trainer.device=cpu"]  # fmt: skip
@@ -36,7 +37,7 @@ def test_the_first_command_leaves_everything_readable(python: Callable, text_csv
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["split"] for line in lines] == ["train", "val", "train", "val"]
     for name in ("last.pt", "best.pt"):
-        assert torch.load(run / "checkpoints" / name, weights_only=True)["format"] == 1
+        assert torch.load(run / "checkpoints" / name, weights_only=True)["format"] == 2
     for split in ("val", "test"):
         scores = pl.read_parquet(run / "predictions" / f"{split}.parquet")
         assert scores.columns == ["row", "label", "prediction", "p_common", "p_middle", "p_rare"]
@@ -52,11 +53,14 @@ def test_the_first_command_leaves_everything_readable(python: Callable, text_csv
     assert "val/f1_macro" in events.Tags()["scalars"]
 
 
+FOLDER = ("model.safetensors", "encoder.safetensors", "conformal.safetensors")
+
+
 def test_the_bundle_holds_no_pickle(text_run: Path) -> None:
-    assert {p.name for p in (text_run / "model").iterdir()} == {"bundle.json", "model.safetensors", "encoder.safetensors"}
+    assert {p.name for p in (text_run / "model").iterdir()} == {"bundle.json", *FOLDER}
     assert json.loads((text_run / "model" / "bundle.json").read_text())["facts"]["class_names"] == ["common", "middle", "rare"]
-    for name in ("model", "encoder"):
-        with safe_open(text_run / "model" / f"{name}.safetensors", "pt") as file:
+    for name in FOLDER:
+        with safe_open(text_run / "model" / name, "pt") as file:
             assert list(file.keys())
 
 
@@ -73,13 +77,12 @@ def test_the_test_split_is_scored_once_and_last(
 ) -> None:
     scored: list[str] = []
 
-    def counting(model, loss, split, *rest):  # type: ignore[no-untyped-def]
+    def counting(model, split, *rest):  # type: ignore[no-untyped-def]
         scored.append(split.name)
-        return original(model, loss, split, *rest)
+        return score(model, split, *rest)
 
-    original = train.evaluate_split
-    monkeypatch.setattr("recipes.training.loop.evaluate_split", counting)
-    monkeypatch.setattr("recipes.cli.train.evaluate_split", counting)
+    monkeypatch.setattr("recipes.training.loop.score", counting)
+    monkeypatch.setattr("recipes.cli.conclude.score", counting)
     train_here(tmp_path / "run", *SMALL, "data=file", f"data.path={text_csv}", "trainer.progress=off")
     assert scored == ["val", "val", "val", "test"]
 

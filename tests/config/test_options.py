@@ -18,6 +18,9 @@ OPTIONS = sorted((group, p.stem) for group in GROUPS for p in (CONFIGS / group).
 # Options that are the same class under another default: which keys are meant to differ.
 VARIANTS: dict[tuple[str, str], set[str]] = {
     ("data", "icd10"): {"text", "label", "group", "min_class_rows"},
+    ("sampler", "sqrt"): {"power"},
+    ("loss", "cb_ce"): {"weights", "beta"},
+    ("loss", "cb_focal"): {"alpha", "beta"},
 }
 
 

@@ -11,12 +11,12 @@ from recipes.errors import ConfigError
 from recipes.evaluation import METRICS, check_monitor, direction
 
 NAMES = ["loss", "accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "f1_micro", "f1_weighted", "roc_auc"]
-NAMES += ["pr_auc", "mcc", "kappa", "g_mean", "log_loss", "brier", "ece"]
+NAMES += ["pr_auc", "mcc", "kappa", "g_mean", "log_loss", "brier", "ece", "ece_classwise"]
 
 
 def test_the_table_is_complete():
     assert list(METRICS) == NAMES
-    assert {name for name in NAMES if direction(name) == "min"} == {"loss", "log_loss", "brier", "ece"}
+    assert {name for name in NAMES if direction(name) == "min"} == {"loss", "log_loss", "brier", "ece", "ece_classwise"}
     assert direction("val/f1_macro") == direction("f1_macro") == "max"
 
 

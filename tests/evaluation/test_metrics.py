@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from recipes.evaluation import METRICS, absent, confusion_matrix, decide, evaluate, probabilities
+from recipes.evaluation import METRICS, absent, calibration_summary, confusion_matrix, decide, evaluate, probabilities
 from recipes.evaluation.counts import Counts
 
 N, C = 400, 5
@@ -93,7 +93,7 @@ def test_every_metric_equals_other_libraries(task, kind, weighted):
         expected = oracle(logits, targets, task, weights)
     metrics, per_class = evaluate(logits, targets, task, names, weights)
     assert set(metrics) == {name for name, metric in METRICS.items() if task in metric.tasks} - {"loss"}
-    assert set(expected) == set(metrics) - {"ece"}
+    assert set(expected) == set(metrics) - {"ece", "ece_classwise"}
     for name, value in expected.items():
         assert metrics[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
     assert absent(per_class) == (["b", "e"] if kind == "absent" else [])
@@ -135,7 +135,11 @@ def test_ece_equals_torchmetrics(task):
         expected = np.mean([float(binary_calibration_error(scores[:, c].contiguous(), labels[:, c], n_bins=15)) for c in range(C)])
     else:
         expected = float(multiclass_calibration_error(scores, labels, num_classes=len(names), n_bins=15))
-    assert evaluate(logits, targets, task, names)[0]["ece"] == pytest.approx(expected, rel=1e-5)
+    metrics, _ = evaluate(logits, targets, task, names)
+    assert metrics["ece"] == pytest.approx(expected, rel=1e-5)
+    if task != "multilabel":
+        errors = [binary_calibration_error(scores[:, c].contiguous(), (labels == c).long(), n_bins=15) for c in range(len(names))]
+        assert metrics["ece_classwise"] == pytest.approx(float(np.mean([float(e) for e in errors])), rel=1e-5)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
@@ -247,8 +251,28 @@ def test_thresholds():
     assert decide(scores, "multilabel", np.array([0.6, 0.2])).tolist() == [[True, True], [False, True], [False, True]]
     with pytest.raises(ValueError, match="no meaning for a multiclass"):
         decide(scores, "multiclass", 0.5)
-    logits, targets, names, _ = case("binary", "plain", False)
-    assert evaluate(logits, targets, "binary", names, threshold=0.0)[1]["b"]["recall"] == 1.0
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_decisions_that_are_given_change_the_counts_and_nothing_else(task):
+    logits, targets, names, weights = case(task, "plain", True)
+    own = decide(probabilities(logits, task), task)
+    default, classes = evaluate(logits, targets, task, names, weights)
+    given, given_classes = evaluate(logits, targets, task, names, weights, decided=own)
+    assert given == default
+    assert given_classes == classes
+    other, _ = evaluate(logits, targets, task, names, weights, decided=np.zeros_like(own))
+    assert other["accuracy"] == pytest.approx(np.average((targets == 0).reshape(N, -1).all(axis=1), weights=weights))
+    kept = ("log_loss", "brier", "ece", "pr_auc", "roc_auc")
+    assert {name: other[name] for name in kept} == {name: default[name] for name in kept}
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_the_summary_of_a_calibration_is_that_of_the_metrics(task):
+    logits, targets, names, weights = case(task, "plain", True)
+    metrics, _ = evaluate(logits, targets, task, names, weights)
+    assert calibration_summary(logits, targets, task, weights) == {name: metrics[name] for name in ("log_loss", "ece", "brier")}
+    assert all(math.isnan(value) for value in calibration_summary(logits * np.nan, targets, task).values())
 
 
 def test_counts_do_not_depend_on_the_order_of_rows():

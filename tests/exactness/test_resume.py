@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,12 +15,13 @@ from recipes.training.events import Evaluation, Listener, StepLog
 from recipes.training.job import Job
 from recipes.training.loop import fit
 
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLERS = sorted(p.stem for p in (ROOT / "configs" / "sampler").glob("*.yaml"))
+from .test_accumulation import AUGMENTED, FOR, WITH, options
+
 COMMON = [
-    "loss=focal", "model.dropout=0.5", "trainer.batch_size=16", "trainer.max_epochs=2", "trainer.eval_every=7 steps", "trainer.log_every=5",
+    "model.dropout=0.5", "trainer.batch_size=16", "trainer.max_epochs=2", "trainer.eval_every=7 steps", "trainer.log_every=5",
     "trainer.checkpoint.every=4 steps", "trainer.ema=0.9", "scheduler=cosine", "trainer.early_stopping.patience=null",
 ]  # fmt: skip
+THOROUGH = ("shuffle", "balanced_batch", "smote", "ohem")  # one of each kind: natural, dealt otherwise, mixed, mined
 
 
 class Killed(BaseException):
@@ -39,51 +41,136 @@ class Recorder(Listener):
 
 def kill_before_update(job: Job, step: int) -> None:
     """Die inside the forward pass of the update with this number."""
-    forward, seen = job.step.forward, job.position.step
+    inner = getattr(job.step, "step", job.step)  # of a sharpness-aware step, the plain one in it
+    forward = inner.forward
 
     def wrapped(batch):  # type: ignore[no-untyped-def]
-        nonlocal seen
         if job.position.step == step:
             raise Killed
         return forward(batch)
 
-    job.step.forward = wrapped
+    inner.forward = wrapped
 
 
 def state(job: Job) -> dict:
     return {**job.model.state_dict(), "stopper": job.stopper.state_dict(), "best": job.best.state_dict(), "rng": torch.get_rng_state()}
 
 
-def assert_equal_bits(one: dict, other: dict) -> None:
-    for name, value in one.items():
-        same = torch.equal(value, other[name]) if isinstance(value, torch.Tensor) else repr(value) == repr(other[name])
-        assert same, name
+def assert_equal_bits(one: Any, other: Any, path: str = "") -> None:
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for name, value in one.items():
+            assert_equal_bits(value, other[name], f"{path}.{name}")
+    elif isinstance(one, list | tuple):
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_equal_bits(a, b, f"{path}[{i}]")
+    else:
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else repr(one) == repr(other), path
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("killed_at", [0, 3, 4, 14, 21])
-def test_killed_and_resumed_equals_uninterrupted(make_job, tmp_path: Path, sampler: str, killed_at: int) -> None:
-    overrides = [*COMMON, f"sampler={sampler}"]
-    heard_whole, heard_parts = Recorder(), Recorder()
-    whole = make_job(tmp_path / "whole", *overrides, listener=heard_whole)
-    fit(whole)
-    assert whole.total_steps > 21
-
-    first = make_job(tmp_path / "parts", *overrides, listener=Listener())
-    kill_before_update(first, killed_at)
+def killed(make_job, run_dir: Path, at: int, *overrides: str) -> None:  # type: ignore[no-untyped-def]
+    """Leaves the run directory of a job that died before this update."""
+    first = make_job(run_dir, *overrides)
+    kill_before_update(first, at)
     with pytest.raises(Killed):
         fit(first)
     torch.manual_seed(12345)  # a fresh process would have another state as well
 
-    second = make_job(tmp_path / "parts", *overrides, listener=heard_parts)
-    second.load_state_dict(checkpoint.load(second.last_path))
-    assert second.position.step == killed_at - killed_at % 4 or killed_at < 4
-    started = second.position.step
-    fit(second)
-    assert_equal_bits(state(whole), state(second))
-    assert [h for h in heard_whole.heard if h[1] > started] == heard_parts.heard
-    best = [checkpoint.load(tmp_path / name / "checkpoints" / "best.pt")["model"] for name in ("whole", "parts")]
-    assert_equal_bits(*best)
+
+def assert_resumes(make_job, tmp_path: Path, at: tuple[int, ...], *overrides: str) -> Job:  # type: ignore[no-untyped-def]
+    """One whole run against one for each kill; all that a checkpoint holds is compared. Returns the job of the last one."""
+    heard_whole = Recorder()
+    whole = make_job(tmp_path / "whole", *overrides, listener=heard_whole)
+    fit(whole)
+    for step in at:
+        assert step < whole.total_steps
+        killed(make_job, tmp_path / f"{step}", step, *overrides)
+        heard = Recorder()
+        second = make_job(tmp_path / f"{step}", *overrides, listener=heard)
+        second.load_state_dict(checkpoint.load(second.last_path))
+        started = second.position.step
+        assert started == step - step % 4 or step < 4
+        fit(second)
+        assert_equal_bits(state(whole), state(second))
+        assert [h for h in heard_whole.heard if h[1] > started] == heard.heard
+        assert_equal_bits(checkpoint.load(whole.last_path), checkpoint.load(second.last_path))
+        assert_equal_bits(*(checkpoint.load(job.best_path)["model"] for job in (whole, second)))
+    return second
+
+
+@pytest.mark.parametrize("sampler", THOROUGH)
+def test_killed_at_any_place(make_job, tmp_path: Path, sampler: str) -> None:
+    """Before the first checkpoint, at one, inside an epoch, between two epochs, in the second one."""
+    job = assert_resumes(make_job, tmp_path, (0, 3, 4, 14, 21), *COMMON, "loss=focal", f"sampler={sampler}")
+    assert job.total_steps > 21
+
+
+@pytest.mark.parametrize("sampler", [s for s in options("sampler") if s not in THOROUGH])
+def test_every_sampler(make_job, data, tmp_path: Path, sampler: str) -> None:
+    """In the first epoch, and in the second, whose stream depends on its number."""
+    overrides = [*data[FOR.get(sampler, "numbers")], *COMMON, "loss=focal", f"sampler={sampler}", *WITH.get(sampler, [])]
+    epoch = make_job(tmp_path / "asked", *overrides).steps_per_epoch
+    assert_resumes(make_job, tmp_path, (3, epoch + 2), *overrides)
+
+
+@pytest.mark.parametrize(("augment", "form"), [(a, AUGMENTED[a][0]) for a in options("augment")])
+def test_every_augmentation(make_job, data, lexicon: Path, tmp_path: Path, augment: str, form: str) -> None:
+    words = [f"augment.lexicon={lexicon}"] if augment in ("eda", "random_insertion", "synonym") else []
+    assert_resumes(make_job, tmp_path, (17,), *data[form], *COMMON, "loss=focal", f"augment={augment}", *words)
+
+
+STATEFUL = {
+    "statistics of a loss": ["text", "loss=ghm"],
+    "a loss of pairs": ["text", "loss=auc_margin"],
+    "sharpness": ["text", "loss=focal", "optimizer.sam_rho=0.05"],
+    "sharpness and statistics": ["numbers", "loss=ghm", "optimizer.sam_rho=0.5", "optimizer.sam_adaptive=true", "model.norm=batch"],
+    "batch norm of natural rows": ["numbers", "loss=focal", "model.norm=batch", "sampler=class_balanced"],
+    "mining beside a sampler": ["numbers", "loss=focal", "mining=ohem", "mining.warmup_epochs=1", "sampler=random_over"],
+    "a mixture in a random layer": ["text", "loss=balanced_softmax", "augment=manifold_mixup", "sampler=class_balanced"],
+}
+
+
+@pytest.mark.parametrize("case", STATEFUL)
+def test_what_else_has_a_state(make_job, data, tmp_path: Path, case: str) -> None:
+    form, *overrides = STATEFUL[case]
+    job = assert_resumes(make_job, tmp_path, (6, 18), *data[form], *COMMON, *overrides)
+    if "loss=ghm" in overrides:
+        assert job.loss.share_K.sum() > 0
+
+
+def test_hard_negatives_are_those_of_the_epoch_s_beginning(make_job, data, tmp_path: Path) -> None:
+    """Killed inside an epoch, the ranking is that of when the epoch began, and not of the weights of now; at its end it is made anew."""
+    overrides = [*data["numbers"], *COMMON, "loss=focal", "sampler=hard_negatives", *WITH["hard_negatives"], "sampler.pool=2",
+                 "trainer.max_epochs=3"]  # fmt: skip
+    epoch = make_job(tmp_path / "asked", *overrides).steps_per_epoch
+    assert epoch == 17
+    ranked = []
+    job = make_job(tmp_path / "ranked", *overrides)
+    rescore = job.sampler.rescore
+    job.sampler.rescore = lambda raw_NC: (rescore(raw_NC), ranked.append(job.sampler.state_dict()["ranked"]))
+    fit(job)
+    assert len(ranked) == 3
+    assert not torch.equal(ranked[1], ranked[2]), "the weights of the next epoch must rank otherwise for this test to mean anything"
+    assert_resumes(make_job, tmp_path, (6, epoch, epoch + 7, 2 * epoch + 4), *overrides)
+
+
+@pytest.mark.parametrize("recipe", ["loss=weighted_ce", "loss=ldam sampler=class_balanced", "loss=focal sampler=smote"])
+def test_a_deferred_start(make_job, tmp_path: Path, recipe: str) -> None:
+    """Killed before the switch, at it (when best and patience are forgotten) and after it; the best weights are of after it."""
+    overrides = [*COMMON, *recipe.split(), "reweight.start=12 steps", "trainer.eval_every=4 steps", "trainer.early_stopping.patience=20"]
+    job = assert_resumes(make_job, tmp_path, (2, 6, 11, 12, 13, 18), *overrides)
+    assert job.loss.active
+    assert job.best.best_step > 12
+
+
+def test_progressive_balance_goes_on_from_where_it_was(make_job, data, tmp_path: Path) -> None:
+    """Each epoch has shares of its own, which depend on how far training is."""
+    overrides = [*data["numbers"], *COMMON, "loss=focal", "sampler=progressive", "trainer.max_epochs=4"]
+    job = make_job(tmp_path / "asked", *overrides)
+    rare = [sum((job.labels[w] == 2).sum() for w in job.windows(epoch, skip=0)) for epoch in range(4)]
+    assert rare == sorted(rare)
+    assert rare[0] < rare[3]
+    assert_resumes(make_job, tmp_path, (9, 2 * job.steps_per_epoch + 1, 3 * job.steps_per_epoch), *overrides)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "nesterov", "rmsprop", "adagrad", "nadam", "sparse_adam"])
@@ -92,10 +179,7 @@ def test_every_kind_of_optimizer_state_resumes(make_job, tmp_path: Path, optimiz
                  "trainer.max_epochs=2", "trainer.eval_every=3 steps", "trainer.checkpoint.every=3 steps"]  # fmt: skip
     whole = make_job(tmp_path / "whole", *overrides)
     fit(whole)
-    first = make_job(tmp_path / "parts", *overrides)
-    kill_before_update(first, 10)
-    with pytest.raises(Killed):
-        fit(first)
+    killed(make_job, tmp_path / "parts", 10, *overrides)
     second = make_job(tmp_path / "parts", *overrides)
     second.load_state_dict(checkpoint.load(second.last_path))
     fit(second)
@@ -124,10 +208,7 @@ def test_a_resumed_run_stops_at_an_evaluation_as_any_other(make_job, tmp_path: P
     assert fit(whole).startswith("early stopping: ")
     assert whole.position.step == 15
     for killed_at in (11, 13):
-        first = make_job(tmp_path / str(killed_at), *overrides)
-        kill_before_update(first, killed_at)
-        with pytest.raises(Killed):
-            fit(first)
+        killed(make_job, tmp_path / str(killed_at), killed_at, *overrides)
         second = make_job(tmp_path / str(killed_at), *overrides)
         second.load_state_dict(checkpoint.load(second.last_path))
         fit(second)
@@ -149,7 +230,7 @@ def test_other_data_under_the_same_config_is_refused(make_job, tmp_path: Path) -
 
 
 def test_a_checkpoint_holds_tensors_numbers_and_strings_only(make_job, tmp_path: Path) -> None:
-    job = make_job(tmp_path / "run", *COMMON, "trainer.max_steps=5")
+    job = make_job(tmp_path / "run", *COMMON, "loss=focal", "trainer.max_steps=5")
     fit(job)
 
     def walk(value: object, path: str) -> None:
@@ -169,7 +250,7 @@ def test_a_checkpoint_holds_tensors_numbers_and_strings_only(make_job, tmp_path:
 
 
 def test_a_truncated_checkpoint_is_refused(make_job, tmp_path: Path) -> None:
-    job = make_job(tmp_path / "run", *COMMON, "trainer.max_steps=5")
+    job = make_job(tmp_path / "run", *COMMON, "loss=focal", "trainer.max_steps=5")
     fit(job)
     job.last_path.write_bytes(job.last_path.read_bytes()[:-1000])
     with pytest.raises(CheckpointError, match="truncated or damaged"):

@@ -90,7 +90,8 @@ def test_labels_stand_alone(tags_run: Path) -> None:
     chances = predictor.predict_proba(["red", "green blue", "none"])
     assert chances.shape == (3, 3)
     assert not np.allclose(chances.sum(axis=1), 1)
-    assert predictor.decide(np.array([[0.5, 0.49, 0.9], [0.1, 0.2, 0.3]])) == [["blue", "red"], []]
+    # Raw logits: a label is given from 0 on.
+    assert predictor.decide(np.array([[0.5, -0.01, 0.0], [-0.1, -2.0, -3.0]])) == [["blue", "red"], []]
 
 
 def test_nan_in_input_follows_the_run(train_here, table_csv: Path, tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_a_run_without_a_model_says_what_to_do(tmp_path: Path) -> None:
         recipes.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["bundle.json", "model.safetensors", "encoder.safetensors"])
+@pytest.mark.parametrize("name", ["bundle.json", "model.safetensors", "encoder.safetensors", "conformal.safetensors"])
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_a_damaged_bundle_is_named(text_run: Path, tmp_path: Path, name: str, damage: str) -> None:
     folder = shutil.copytree(text_run / "model", tmp_path / "model")
@@ -129,7 +130,10 @@ def test_another_format_or_package_is_refused(text_run: Path, tmp_path: Path) ->
     path = shutil.copytree(text_run / "model", tmp_path / "model") / "bundle.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"format": 99}))
-    with pytest.raises(CheckpointError, match="has format 99; this version reads format"):
+    with pytest.raises(CheckpointError, match="has format 99, and this version reads format 2; it was written by a newer version"):
+        recipes.load(tmp_path)
+    path.write_text(json.dumps(content | {"format": 1}))
+    with pytest.raises(CheckpointError, match="has format 1, and this version reads format 2; train it again"):
         recipes.load(tmp_path)
     path.write_text(json.dumps(content | {"model": {**content["model"], "_target_": "os.system"}}))
     with pytest.raises(ConfigError, match=r"trust=\[os\]"):
@@ -138,12 +142,11 @@ def test_another_format_or_package_is_refused(text_run: Path, tmp_path: Path) ->
 
 def test_a_full_disk_is_an_error_that_names_the_folder(text_run: Path, tmp_path: Path) -> None:
     bundle = load_bundle(text_run)
-    model = Predictor(bundle).model
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
     try:
         with pytest.raises(CheckpointError, match=r"the model could not be written to .*model: .*File too large"):
-            save_bundle(tmp_path / "model", model, bundle.model_settings, bundle.facts, bundle.needs, bundle.encoder, bundle.columns)
+            save_bundle(tmp_path / "model", bundle)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -28,10 +31,12 @@ def expect(found: torch.Tensor, numbers: list[float], tolerance: float = 1e-10) 
 
 
 def binary(cls: type[Loss], **settings: object) -> Loss:
-    known = {"class_counts": np.array([3, 1]), "class_names": ("no", "yes"), "train_rows": 4}
-    import inspect
-
+    known = {"sampled_counts": np.array([3, 1]), "class_names": ("no", "yes"), "sampled_rows": 4}
     return cls("binary", **{k: v for k, v in known.items() if k in inspect.signature(cls).parameters}, **settings)
+
+
+def focal(task: Any, counts: np.ndarray = COUNTS, **settings: Any) -> Focal:
+    return Focal(task, counts, NAMES[: len(counts)], int(counts.sum()), **settings)
 
 
 def test_bce() -> None:
@@ -68,7 +73,7 @@ def test_cross_entropy_and_its_weights() -> None:
 
 
 def test_focal_softmax() -> None:
-    assert Focal("multiclass", COUNTS, NAMES)(LOGITS, TARGETS).mean().item() == pytest.approx(0.2252226058, abs=1e-10)
+    assert focal("multiclass")(LOGITS, TARGETS).mean().item() == pytest.approx(0.2252226058, abs=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -137,11 +142,9 @@ def test_smoothed_targets() -> None:
 def test_focal_without_focus_is_what_it_is_made_of() -> None:
     z, y = torch.randn(6, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1, 2])
     many = (torch.rand(6, 3) > 0.5).double()
-    torch.testing.assert_close(Focal("multiclass", COUNTS, NAMES, gamma=0.0)(z, y), F.cross_entropy(z, y, reduction="none"))
-    torch.testing.assert_close(Focal("multilabel", COUNTS, NAMES, gamma=0.0)(z, many), BCE("multilabel")(z, many))
-    torch.testing.assert_close(
-        Focal("binary", COUNTS[:2], NAMES[:2], gamma=0.0)(z[:, :2], y % 2), F.cross_entropy(z[:, :2], y % 2, reduction="none")
-    )
+    torch.testing.assert_close(focal("multiclass", gamma=0.0)(z, y), F.cross_entropy(z, y, reduction="none"))
+    torch.testing.assert_close(focal("multilabel", gamma=0.0)(z, many), BCE("multilabel")(z, many))
+    torch.testing.assert_close(focal("binary", COUNTS[:2], gamma=0.0)(z[:, :2], y % 2), F.cross_entropy(z[:, :2], y % 2, reduction="none"))
 
 
 def test_the_factor_is_part_of_the_gradient_and_unweighted() -> None:
@@ -150,7 +153,7 @@ def test_the_factor_is_part_of_the_gradient_and_unweighted() -> None:
     weights = class_weights("balanced", COUNTS, NAMES)
     p = torch.softmax(z, 1).gather(1, TARGETS[:, None]).squeeze(1)
     (by_hand,) = torch.autograd.grad((weights[TARGETS] * (1 - p) ** 2 * -p.log()).sum(), z)
-    loss = Focal("multiclass", COUNTS, NAMES, alpha="balanced")
+    loss = focal("multiclass", alpha="balanced")
     (found,) = torch.autograd.grad(loss(z, TARGETS).sum(), z)
     torch.testing.assert_close(found, by_hand)
 
@@ -169,7 +172,7 @@ def test_extreme_logits_have_finite_losses_and_gradients(gamma: float, size: flo
     z = torch.tensor([[size, -size], [-size, size]], requires_grad=True)
     for targets in (torch.tensor([0, 0]), torch.tensor([1, 1])):
         for task in ("binary", "multiclass"):
-            loss = Focal(task, COUNTS[:2], NAMES[:2], gamma=gamma)(z, targets)  # type: ignore[arg-type]
+            loss = focal(task, COUNTS[:2], gamma=gamma)(z, targets)
             (gradient,) = torch.autograd.grad(loss.sum(), z)
             assert torch.isfinite(loss).all()
             assert torch.isfinite(gradient).all()
@@ -183,21 +186,51 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(ConfigError, match="-1 is negative"):
         class_weights([1.0, -1.0, 2.0], COUNTS, NAMES)
     with pytest.raises(ConfigError, match=r"loss\.alpha: every class of the train split would weigh 0"):
-        Focal("multiclass", np.array([5, 0, 5]), NAMES, alpha=[0.0, 1.0, 0.0])
+        focal("multiclass", np.array([5, 0, 5]), alpha=[0.0, 1.0, 0.0])
     with pytest.raises(ConfigError, match="only scale the learning rate"):
-        Focal("multiclass", COUNTS, NAMES, alpha=0.25)
+        focal("multiclass", alpha=0.25)
     with pytest.raises(ConfigError, match="one number in"):
-        Focal("binary", COUNTS[:2], NAMES[:2], alpha="balanced")
+        focal("multilabel", alpha=[0.1, 0.2, 0.7])
     for softmax in (CrossEntropy, WeightedCE):
         with pytest.raises(ConfigError, match="loss=bce, loss=weighted_bce or loss=focal"):
             softmax("multilabel", *([COUNTS, NAMES] if softmax is WeightedCE else []))  # type: ignore[arg-type]
 
 
 def test_a_warning_where_alpha_does_the_opposite_of_what_is_meant(caplog: pytest.LogCaptureFixture) -> None:
-    Focal("binary", COUNTS[:2], NAMES[:2], alpha=0.25, gamma=0.0)
+    focal("binary", COUNTS[:2], alpha=0.25, gamma=0.0)
     assert "weighs the positive class down" in caplog.text
 
 
 def test_b_beside_b_times_one_is_refused() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         BCE("multilabel")(torch.zeros(4, 1), torch.zeros(4))
+
+
+def test_a_scheme_weighs_the_two_sides_of_each_label() -> None:
+    """Mean 1 over the rows: with 3 negatives to 1 positive, balanced sides weigh 4 / (2 * 3) and 4 / (2 * 1)."""
+    sides = torch.tensor([2.0, 2.0, 2 / 3, 2.0], dtype=torch.float64)
+    torch.testing.assert_close(on_margin(binary(Focal, alpha="balanced")), sides * on_margin(binary(Focal)))
+    z, y = torch.randn(6, 2, dtype=torch.float64), torch.tensor([[0, 1], [1, 1], [0, 0], [0, 1], [1, 0], [0, 1]]).double()
+    plain, loss = Focal("multilabel", np.array([2, 4]), NAMES[:2], 6), Focal("multilabel", np.array([2, 4]), NAMES[:2], 6, alpha="balanced")
+    weights = torch.where(y > 0.5, torch.tensor([6 / 4, 6 / 8]).double(), torch.tensor([6 / 8, 6 / 4]).double())
+    each = torch.stack([Focal("multilabel", np.array([1]), NAMES[:1], 6)(z[:, [c]], y[:, [c]]) for c in (0, 1)], dim=1)
+    torch.testing.assert_close(plain(z, y), each.mean(1))
+    torch.testing.assert_close(loss(z, y), (weights * each).mean(1))
+
+
+def test_numbers_that_a_user_gave_are_told_from_schemes() -> None:
+    assert not WeightedCE("multiclass", COUNTS, NAMES).explicit_weights
+    assert WeightedCE("multiclass", COUNTS, NAMES, weights={"c": 2.0}).explicit_weights
+    assert WeightedBCE("binary", np.array([3, 1]), 4, pos_weight=3).explicit_weights
+    assert not WeightedBCE("binary", np.array([3, 1]), 4).explicit_weights
+    assert focal("multiclass", alpha=[1.0, 2.0, 3.0]).explicit_weights
+    assert not focal("multiclass", alpha="balanced").explicit_weights
+
+
+@pytest.mark.parametrize("cls", [BCE, WeightedBCE])
+def test_one_class_against_the_rest_is_said(cls: type[Loss], caplog: pytest.LogCaptureFixture) -> None:
+    cls("multiclass", *([COUNTS, 1110] if cls is WeightedBCE else []))
+    assert "each class against the rest" in caplog.text
+    caplog.clear()
+    binary(cls)
+    assert not caplog.text

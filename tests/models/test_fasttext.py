@@ -10,6 +10,7 @@ import torch
 
 from recipes.data.batch import Batch
 from recipes.data.facts import Needs
+from recipes.errors import ConfigError
 from recipes.models import FastText
 
 BAGS = [[2, 3, 3, 9], [], [5]]
@@ -31,21 +32,34 @@ def test_the_hidden_row_is_the_mean_and_zero_for_an_empty_text() -> None:
     rows = model.embedding.weight
     expected = torch.stack([rows[bag].mean(0) if bag else torch.zeros(6, dtype=torch.float64) for bag in BAGS])
     torch.testing.assert_close(model.embed(batch()), expected, rtol=0, atol=1e-15)
-    torch.testing.assert_close(model(batch()), expected @ model.output.weight.T, rtol=0, atol=1e-15)
+    torch.testing.assert_close(model(batch()), expected @ model.head.weight.T, rtol=0, atol=1e-15)
 
 
 def test_first_weights_are_the_published_ones() -> None:
     model = fasttext(dim=4000)
     assert model.embedding.weight.abs().max() <= 1 / 4000
     assert model.embedding.weight.std().item() == pytest.approx(1 / 4000 / 3**0.5, rel=0.02)
-    assert not model.output.weight.any()
-    assert model.output.bias is None
+    assert not model.head.weight.any()
+    assert model.head.bias is None
 
 
 def test_prior_bias() -> None:
     model = fasttext(bias_init="prior")
     torch.testing.assert_close(model(batch()).softmax(1), torch.tensor([[0.7, 0.25, 0.05]]).expand(3, 3))
-    assert fasttext(bias_init="zero").output.bias.tolist() == [0, 0, 0]
+    assert fasttext(bias_init="zero").head.bias.tolist() == [0, 0, 0]
+
+
+def test_a_cosine_head_begins_with_directions_and_has_no_bias() -> None:
+    model = fasttext(head="cosine", scale=8.0)
+    assert model.head.weight.norm(dim=1).min() > 0
+    hidden = model.embed(batch())
+    expected = 8 * torch.cosine_similarity(hidden[:, None], model.head.weight[None], dim=2)
+    torch.testing.assert_close(model(batch()), expected)
+    for bias in ("zero", "prior"):
+        with pytest.raises(
+            ConfigError, match=r"model.bias_init: .* a cosine head has none; use model.bias_init=none, or model.head=linear"
+        ):
+            fasttext(head="cosine", bias_init=bias)
 
 
 def test_sparse_gradients_hold_the_rows_of_the_batch_and_equal_the_dense_ones() -> None:

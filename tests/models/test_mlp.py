@@ -44,7 +44,8 @@ def test_bags_are_the_dense_maths(widths: list[int], init: Any) -> None:
     torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=1e-14)
     for found in logits:
         found.square().sum().backward()
-    torch.testing.assert_close(plain.layers[0].weight.grad.T, sparse.layers[0].weight.grad, rtol=0, atol=1e-13)
+    first, bag = (plain.layers[0], sparse.layers[0]) if widths else (plain.head, sparse.head)
+    torch.testing.assert_close(first.weight.grad.T, bag.weight.grad, rtol=0, atol=1e-13)
     for (name, p), (_, q) in zip(list(plain.named_parameters())[1:], list(sparse.named_parameters())[1:], strict=True):
         torch.testing.assert_close(p.grad, q.grad, rtol=0, atol=1e-13, msg=name)
 
@@ -52,7 +53,7 @@ def test_bags_are_the_dense_maths(widths: list[int], init: Any) -> None:
 def test_without_widths_it_is_logistic_regression() -> None:
     model = mlp(widths=[])
     assert sum(p.numel() for p in model.parameters()) == 5 * 3 + 3
-    torch.testing.assert_close(model(dense()), ROWS_BF @ model.layers[0].weight.T + model.layers[0].bias)
+    torch.testing.assert_close(model(dense()), ROWS_BF @ model.head.weight.T + model.head.bias)
 
 
 @pytest.mark.parametrize(
@@ -69,11 +70,24 @@ def test_without_widths_it_is_logistic_regression() -> None:
 def test_layers_by_hand(activation: Any, formula: Any, residual: bool) -> None:
     model = mlp(widths=[5, 5, 4], activation=activation, residual=residual).double().eval()
     hidden = ROWS_BF.double()
-    for i, layer in enumerate(list(model.layers)[:-1]):
+    for i, layer in enumerate(model.layers):
         out = formula(hidden @ layer.weight.T + layer.bias)
         # The second layer only: the first reads features, though they happen to be five, and the third is narrower.
         hidden = hidden + out if residual and i == 1 else out
-    torch.testing.assert_close(model(dense()), hidden @ model.layers[-1].weight.T + model.layers[-1].bias, rtol=0, atol=1e-14)
+    torch.testing.assert_close(model(dense()), hidden @ model.head.weight.T + model.head.bias, rtol=0, atol=1e-14)
+
+
+def test_a_cosine_head_reads_the_last_hidden_layer_or_the_features() -> None:
+    for widths in ([4], []):
+        model = mlp(widths=widths, head="cosine", scale=5.0, dropout=0.0).double()
+        hidden = model.encode(ROWS_BF.double(), dense())
+        expected = 5 * torch.cosine_similarity(hidden[:, None], model.head.weight[None], dim=2)
+        torch.testing.assert_close(model(dense()), expected, rtol=0, atol=1e-12)
+    mlp(sparse=True, widths=[4], head="cosine")
+    with pytest.raises(ConfigError, match=r"model.head: with model.widths=\[\] .* as in model.widths=\[64\], or model.head=linear"):
+        mlp(sparse=True, widths=[], head="cosine")
+    with pytest.raises(ConfigError, match=r"use model.bias_init=zero, or model.head=linear"):
+        mlp(head="cosine", bias_init="prior")
 
 
 def test_embedded_categories_stand_beside_the_features() -> None:
@@ -116,7 +130,7 @@ def test_batch_norm_equals_torchs_and_takes_one_row_by_its_running_statistics() 
 def test_dropout_is_off_in_evaluation_and_after_each_hidden_layer_in_training() -> None:
     model = mlp(widths=[500], dropout=0.9)
     hidden: list[torch.Tensor] = []
-    model.layers[-1].register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0]))
+    model.head.register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0]))
     features = torch.ones(1, 5)
     model.eval()(dense(features))
     model.train()(dense(features))

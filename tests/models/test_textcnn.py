@@ -43,7 +43,7 @@ def naive(model: TextCNN, text: list[int]) -> torch.Tensor:
         windows = [words[i : i + width] for i in range(len(words) - width + 1)]
         scores = [conv.bias + sum(conv.weight[:, :, 0, j] @ word for j, word in enumerate(window)) for window in windows]
         pooled.append(model.activation(torch.stack(scores)).amax(0))
-    return model.output.weight @ torch.cat(pooled) + model.output.bias
+    return model.head.weight @ torch.cat(pooled) + model.head.bias
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "sigmoid"])
@@ -70,13 +70,25 @@ def test_gradients_of_the_whole_model() -> None:
 def test_columns_of_the_last_layer_stay_within_max_norm() -> None:
     model = textcnn(dim=4, maps=3, max_norm=3.0)
     with torch.no_grad():
-        model.output.weight.copy_(torch.tensor([[5.0], [1.0], [0.0]]).expand(3, 9))
-    before = model.output.weight.detach().clone()
+        model.head.weight.copy_(torch.tensor([[5.0], [1.0], [0.0]]).expand(3, 9))
+    before = model.head.weight.detach().clone()
     model.after_step()
-    assert model.output.weight[0].norm().item() == pytest.approx(3, rel=1e-5)
-    torch.testing.assert_close(model.output.weight[0] / model.output.weight[0].norm(), before[0] / before[0].norm())
-    assert torch.equal(model.output.weight[1], before[1] * (3 / before[1].norm() if before[1].norm() > 3 else 1))
-    assert torch.equal(model.output.weight[2], before[2])
+    assert model.head.weight[0].norm().item() == pytest.approx(3, rel=1e-5)
+    torch.testing.assert_close(model.head.weight[0] / model.head.weight[0].norm(), before[0] / before[0].norm())
+    assert torch.equal(model.head.weight[1], before[1] * (3 / before[1].norm() if before[1].norm() > 3 else 1))
+    assert torch.equal(model.head.weight[2], before[2])
+
+
+def test_max_norm_leaves_a_cosine_head_alone_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        model = textcnn(dim=4, maps=3, max_norm=0.1, head="cosine")
+    assert "model.max_norm: a cosine head" in caplog.text
+    before, logits = model.head.weight.detach().clone(), model.eval()(batch(TEXTS))
+    model.after_step()
+    assert torch.equal(model.head.weight, before)
+    assert logits.abs().max() <= 30
+    with pytest.raises(ConfigError, match=r"use model.bias_init=zero, or model.head=linear"):
+        textcnn(head="cosine", bias_init="prior")
 
 
 def test_the_padding_row_stays_zero() -> None:
@@ -161,7 +173,7 @@ def test_init_draws_filters_and_the_last_layer_but_no_embedding() -> None:
     model, plain = textcnn(dim=40, maps=200, init="he_normal"), textcnn(dim=40, maps=200)
     for conv in model.convolutions:
         assert conv.weight.var().item() == pytest.approx(2 / (40 * conv.weight.shape[3]), rel=0.05)
-    assert model.output.weight.var().item() == pytest.approx(2 / 600, rel=0.15)
+    assert model.head.weight.var().item() == pytest.approx(2 / 600, rel=0.15)
     assert torch.equal(model.embedding.weight, plain.embedding.weight)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from recipes.errors import ConfigError
-from recipes.optim import Combined, make_optimizer, optimizer_problems, parameter_groups, set_lr
+from recipes.optim import Combined, check_sam, make_optimizer, optimizer_problems, parameter_groups, set_lr
 
 ADAMW = {"_target_": "torch.optim.AdamW", "lr": 0.001, "betas": [0.9, 0.999], "weight_decay": 0.01, "l1": 0.0, "decay": "weights"}
 
@@ -150,6 +150,35 @@ def test_mistakes_are_found_before_there_is_a_model(change: dict[str, Any], mess
 def test_lbfgs_is_refused_with_a_way_out() -> None:
     (problem,) = optimizer_problems({"_target_": "torch.optim.LBFGS"})
     assert "optimizer=adamw" in problem
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sam_rho": 0.0}, "optimizer.sam_rho: 0.0 is out of range; it must be above 0"),
+        ({"sam_rho": None, "sam_adaptive": True}, "optimizer.sam_adaptive: it changes the step up of optimizer.sam_rho, which is null"),
+    ],
+)
+def test_mistakes_about_sharpness(change: dict[str, Any], message: str) -> None:
+    problems = optimizer_problems({**ADAMW, **change})
+    assert message in problems[0]
+    assert optimizer_problems({**ADAMW, "sam_rho": 0.1, "sam_adaptive": True}) == []
+
+
+def test_sharpness_is_refused_where_gradients_are_scaled_or_sparse() -> None:
+    settings = {**ADAMW, "sam_rho": 0.05}
+    with pytest.raises(ConfigError, match=r"use trainer.precision=bf16 or fp32"):
+        check_sam(settings, {}, "fp16")
+    sparse = r"optimizer.sam_rho: .* use model.sparse=false, or optimizer.sam_rho=null"
+    with pytest.raises(ConfigError, match=sparse):
+        check_sam(settings, {"sparse": True}, "fp32")
+    with pytest.raises(ConfigError, match=sparse):  # also of a model that has no such setting
+        make_optimizer(settings, nn.EmbeddingBag(5, 2, sparse=True))
+    check_sam(settings, {"sparse": False}, "bf16")
+    check_sam({**settings, "sam_rho": None}, {"sparse": True}, "fp16")
+    make_optimizer({**settings, "sam_rho": None}, nn.EmbeddingBag(5, 2, sparse=True))
+    momentum = {"_target_": "torch.optim.SGD", "momentum": 0.9, "sam_rho": 0.05}  # which makes gradients dense, and says so
+    make_optimizer(momentum, nn.EmbeddingBag(5, 2, sparse=True))
 
 
 def test_what_torch_refuses_about_the_model_is_a_config_error() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from recipes.data.facts import Facts
-from recipes.evaluation import evaluate
-from recipes.training.events import Evaluation, Listener, Result, RunInfo, StepLog
+from recipes.evaluation import decide, evaluate, probabilities
+from recipes.priors import Declaration, Ledger
+from recipes.training.events import Audit, Evaluation, Listener, Result, RunInfo, StepLog
 
 NAMES = {
     "multiclass": ("common [sort]", "rare/odd $x$", "seltene Klasse mit einem sehr langen Namen, der nicht in die Spalte passt (Z99)"),
@@ -42,7 +43,15 @@ def _evaluation(split: str, task: str, weighted: bool) -> Evaluation:
     logits = logits.astype(np.float32)
     weights = rng.random(rows).astype(np.float32) if weighted else None
     metrics, per_class = evaluate(logits, targets, task, names, weights)
-    return Evaluation(split, 40, 4.0, {"loss": 0.5, **metrics}, per_class, logits, targets, seconds=0.1, weights=weights)
+    decided = decide(probabilities(logits, task), task)
+    return Evaluation(split, 40, 4.0, {"loss": 0.5, **metrics}, per_class, logits, decided, targets, seconds=0.1, weights=weights)
+
+
+def audit(task: str, counts: np.ndarray) -> Audit:
+    """A sampler that balances, and a loss that is not exact with it."""
+    shares = counts / counts.sum()
+    ledger = Ledger(task, shares, np.full(len(counts), 1 / len(counts)), Declaration(weights_C=np.full(len(counts), 1.5)), ("a reason",))
+    return Audit(ledger, np.full(len(counts), 321), 321 / counts, ["something was adapted"])
 
 
 class Played:
@@ -61,6 +70,7 @@ class Played:
             split_counts={"train": counts, "val": counts // 10, "test": counts // 10},
             sampled_counts=np.full(len(names), 321),
             synthetic_rows=17,
+            audit=audit(task, counts),
             notes=["4 rows without a label were left out"],
             model="TextCNN",
             parameters=1_234_567,

@@ -10,7 +10,7 @@ import pytest
 
 from recipes.reporting import Console, ConsoleReport
 
-from .conftest import NAMES, Played
+from .conftest import NAMES, Played, audit
 
 
 def shown(played: Played, tmp_path: Path, width: int = 80, progress: str = "auto", **tell) -> tuple[str, str]:
@@ -40,6 +40,9 @@ def test_everything_that_was_asked_for_is_there(played, tmp_path, width):
             "class train sampled val test",
             "common [sort] 720 321 72 72",
             "rare/odd $x$ 80 321 8 8",
+            "prior moved by the recipe, and put back only in part: a reason",
+            "note something was adapted",
+            "rare/odd $x$ 0.100 0.333 1.5 0.00 0.333 -1.61 4.0x",
             "rows (17 synthetic) 803 963 80 80",
             "epoch 1/5 step 5/50 loss 0.2000 lr 1.00e-03 1,234 rows/s 45 s left",
             "stopped no improvement of val/f1_macro in 3 evaluations took 1:23, 50 steps, 5 epochs best",
@@ -69,7 +72,7 @@ def test_scores_of_splits_and_classes(played, tmp_path):
     screen, _ = shown(played, tmp_path, 120)
     test = played.evaluations["test"]
     assert re.search(rf"^test +{test.metrics['accuracy']:.4f} +{test.metrics['balanced_accuracy']:.4f}", screen, re.MULTILINE)
-    line = next(line for line in screen.splitlines() if line.startswith("rare/odd $x$ ") and "." in line)
+    line = [line for line in screen.splitlines() if line.startswith("rare/odd $x$ ")][-1]
     numbers = line.removeprefix("rare/odd $x$").split()
     expected = [f"{test.per_class['rare/odd $x$'][key]:.3f}" for key in ("precision", "recall", "f1", "pr_auc")]
     assert numbers[6:] == expected
@@ -83,10 +86,10 @@ def test_other_tasks(tmp_path, task):
     screen, _ = shown(Played(tmp_path, task), tmp_path)
     assert ("2 classes" if task == "binary" else "3 labels") in screen
     for name in NAMES[task]:
-        assert screen.count(f"\n{name} ") == 2
+        assert screen.count(f"\n{name} ") == 3  # counts, audit, scores
 
 
-def test_long_lists_of_classes_are_shortened_to_one_screen(tmp_path):
+def test_long_lists_of_classes_are_shortened(tmp_path):
     import dataclasses
 
     import numpy as np
@@ -96,13 +99,13 @@ def test_long_lists_of_classes_are_shortened_to_one_screen(tmp_path):
     counts = np.arange(300, 0, -1)
     facts = dataclasses.replace(played.info.facts, class_names=names, class_counts=counts)
     splits = dict.fromkeys(("train", "val", "test"), counts)
-    info = dataclasses.replace(played.info, facts=facts, split_counts=splits, sampled_counts=counts)
+    info = dataclasses.replace(played.info, facts=facts, split_counts=splits, sampled_counts=counts, audit=audit("multiclass", counts))
     stream = io.StringIO()
     ConsoleReport(Console(stream=stream, width=80)).start(info)
     screen = stream.getvalue()
-    assert len(screen.splitlines()) <= 30
+    assert len(screen.splitlines()) <= 50
     assert "class 0 " in screen
-    assert "… 290 more" in screen
+    assert screen.count("… 290 more") == 2  # of the counts, and of the audit
     assert "class 299 " in screen
 
 

@@ -52,7 +52,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple:
             return os.system, (f"touch {tmp_path}/ran",)
 
-    torch.save({"format": 1, "x": Evil()}, tmp_path / "evil.pt")
+    torch.save({"format": checkpoint.FORMAT, "x": Evil()}, tmp_path / "evil.pt")
     with pytest.raises(CheckpointError):
         checkpoint.load(tmp_path / "evil.pt")
     assert not (tmp_path / "ran").exists()

@@ -55,8 +55,8 @@ def spied(job: Job, call: Callable[[np.ndarray], None]) -> None:
     """Call with the rows of each window, after its gradient is there."""
     step = job.step
 
-    def stepped(window: np.ndarray, epoch: int) -> torch.Tensor:
-        loss = step(window, epoch)
+    def stepped(window: np.ndarray, *moment: int) -> torch.Tensor:
+        loss = step(window, *moment)
         call(window)
         return loss
 
@@ -113,7 +113,7 @@ def test_the_logged_loss_is_the_mean_since_the_last_log(job_of: Callable) -> Non
     job, heard = job_of("trainer.max_steps=12", "trainer.log_every=5")
     losses: list[float] = []
     step = job.step
-    job.step = lambda window, epoch: (losses.append(float(loss := step(window, epoch))), loss)[1]  # type: ignore[assignment,misc]
+    job.step = lambda *moment: (losses.append(float(loss := step(*moment))), loss)[1]  # type: ignore[assignment,misc]
     fit(job)
     assert [log.step for log in heard.logs] == [5, 7, 10, 12]  # and at the end of the epoch
     for log, part in zip(heard.logs, (losses[:5], losses[5:7], losses[7:10], losses[10:]), strict=True):
@@ -301,7 +301,7 @@ def test_the_shown_rate_leaves_evaluation_out_and_no_training(job_of: Callable, 
 
 def test_a_sampler_that_deals_too_few_batches_is_a_bug_that_is_told(job_of: Callable) -> None:
     job, _ = job_of("trainer.max_steps=20")
-    job.sampler.batches = lambda plan, labels, size, rng: iter([np.arange(size)] * 3)  # type: ignore[method-assign]
+    job.sampler.batches = lambda plan, labels, size, rng, moment: iter([np.arange(size)] * 3)  # type: ignore[method-assign]
     with pytest.raises(ValueError, match=r"Shuffle\.steps_per_epoch says 7 batches, and Shuffle\.batches dealt 3"):
         fit(job)
 

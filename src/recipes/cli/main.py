@@ -16,7 +16,7 @@ from recipes.errors import RecipesError, did_you_mean
 
 def main(argv: list[str]) -> None:
     """Run one command; a user's error ends with one screen of text and exit code 2."""
-    commands: dict[str, Callable[[list[str]], None]] = {"train": _train, "predict": _predict}
+    commands: dict[str, Callable[[list[str]], None]] = {"train": _train, "predict": _predict, "mine": _mine, "posthoc": _posthoc}
     if not argv or argv[0] in ("-h", "--help"):
         print(_USAGE)  # noqa: T201
         return
@@ -30,7 +30,10 @@ def main(argv: list[str]) -> None:
 
 _USAGE = """usage: python -m recipes <command> ...
   train    train a classifier; `train --help` lists the options
-  predict  run=<run directory> input=<file> output=<file> [device=auto] [batch_size=1024] [trust=<packages>]"""
+  mine     run=<run directory> [any setting of train]: fine-tune on the negatives that a finished run takes for positive
+  posthoc  run=<run directory> method=logit_adjust|tau_norm|ncm|crt|lws [tau=auto] [output=<folder>]
+  predict  run=<run directory> input=<file> output=<file> [prior=<share>] [conformal=class_conditional]
+           [coverage=0.9] [device=auto] [batch_size=1024] [trust=<packages>]"""
 
 
 def parse_pairs(cls: type, argv: list[str], usage: str) -> Any:
@@ -67,13 +70,64 @@ class PredictArguments:
     device: str = "auto"
     batch_size: int = 1024
     trust: str = ""
+    prior: str = ""
+    conformal: str = ""
+    coverage: str = ""
+
+
+@dataclass(frozen=True)
+class PosthocArguments:
+    run: str
+    method: str
+    tau: str = ""
+    output: str = ""
+    objective: str = ""
+    device: str = "auto"
 
 
 def _predict(argv: list[str]) -> None:
     from recipes.cli.predict import predict
 
-    usage = "usage: predict run=<run directory> input=<file> output=<file> [device=auto] [batch_size=1024] [trust=<packages>]"
+    usage = (
+        "usage: predict run=<run directory> input=<file> output=<file> [prior=0.02 | prior=<class>:<share>,...]\n"
+        "  [conformal=class_conditional|marginal] [coverage=0.9] [device=auto] [batch_size=1024] [trust=<packages>]"
+    )
     predict(**asdict(parse_pairs(PredictArguments, argv, usage)))
+
+
+def _mine(argv: list[str]) -> None:
+    from recipes.cli.mine import mined
+
+    usage = "usage: mine run=<run directory> [any setting of train, such as sampler.hard=3 or trainer.max_epochs=10]"
+    values, typed = _split(argv, ("run",), usage)
+    _train(mined(values["run"], typed))
+
+
+def _posthoc(argv: list[str]) -> None:
+    from recipes.cli.posthoc import TRAINED, posthoc, trained
+
+    usage = (
+        "usage: posthoc run=<run directory> method=logit_adjust|tau_norm [tau=auto] [objective=f1_macro|balanced_accuracy|pr_auc]\n"
+        "       posthoc run=<run directory> method=ncm    all three with [output=<folder>] [device=auto]\n"
+        "       posthoc run=<run directory> method=crt|lws [any setting of train]"
+    )
+    values, typed = _split(argv, ("run", "method"), usage)
+    if values["method"] in TRAINED:
+        _train(trained(values["run"], values["method"], typed))
+    else:
+        posthoc(**asdict(parse_pairs(PosthocArguments, argv, usage)))
+
+
+def _split(argv: list[str], needed: tuple[str, ...], usage: str) -> tuple[dict[str, str], list[str]]:
+    """The arguments that a command needs, and those that it hands on. Raises RecipesError for missing ones."""
+    if "-h" in argv or "--help" in argv:
+        print(usage)  # noqa: T201
+        raise SystemExit(0)
+    own = dict(a.split("=", 1) for a in argv if a.partition("=")[0] in needed and "=" in a)
+    missing = [name for name in needed if not own.get(name)]
+    if missing:
+        raise RecipesError(f"missing: {', '.join(f'{m}=...' for m in missing)}\n{usage}")
+    return own, [a for a in argv if a.partition("=")[0] not in needed]
 
 
 def _train(argv: list[str]) -> None:

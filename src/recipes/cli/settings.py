@@ -6,17 +6,19 @@ import dataclasses
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recipes.config import build_plain, check, check_settings, check_value, fail, resolve
+from recipes.augmentation import Augment
+from recipes.cli.compatibility import adapt, check_together
+from recipes.config import Duration, build_plain, check, check_settings, check_value, fail
 from recipes.config.types import NonNegativeInt
 from recipes.data import Features, Source, Task
 from recipes.errors import ConfigError, did_you_mean
-from recipes.evaluation import check_monitor, direction
+from recipes.evaluation import Calibration, Threshold, check_monitor, direction
 from recipes.losses import Loss
 from recipes.models import Model
 from recipes.optim import Schedule, optimizer_problems
@@ -33,6 +35,9 @@ GROUPS: dict[str, type] = {
     "mining": Sampler,
     "loss": Loss,
     "scheduler": Schedule,
+    "augment": Augment,
+    "calibration": Calibration,
+    "threshold": Threshold,
     "logger": Listener,
 }
 # Keys that do not change what is learned: they may differ when a run is resumed.
@@ -42,7 +47,23 @@ _BETTER = {"max": "larger", "min": "smaller"}
 
 
 @dataclass(frozen=True)
-class _Top:
+class Reweight:
+    """From when on classes are rebalanced (Cao et al. 2019): by the loss's weights and adjustments, and by the sampler."""
+
+    start: Duration | None = None  # null: from the beginning
+
+
+@dataclass(frozen=True)
+class Init:
+    """Which weights training starts from."""
+
+    run: str | None = None  # a finished run, whose data and model are the same
+    train: Literal["all", "head", "scale"] = "all"  # head: the encoder stays; scale: one factor a class is learned
+    reset_head: bool = False  # the last layer starts anew
+
+
+@dataclass(frozen=True)
+class Top:
     """Keys that stand beside the groups."""
 
     seed: NonNegativeInt = 0
@@ -50,6 +71,9 @@ class _Top:
     monitor: str = "val/f1_macro"
     resume: str | None = None
     trust: list[str] = dataclasses.field(default_factory=list)
+    reweight: Reweight = dataclasses.field(default_factory=Reweight)
+    init: Init = dataclasses.field(default_factory=Init)
+    allow_double_correction: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,8 +82,9 @@ class Settings:
 
     plain: dict[str, Any]
     trainer: Trainer
-    top: _Top
+    top: Top
     device: torch.device
+    notes: list[str] = dataclasses.field(default_factory=list)  # what was adapted
 
     def group(self, name: str) -> dict[str, Any]:
         return self.plain[name]
@@ -74,9 +99,9 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
     """Plain, checked settings from a composed config. One ConfigError lists every problem."""
     plain = _to_plain(config)
     top_values = {k: v for k, v in plain.items() if k not in GROUPS and k not in ("trainer", "optimizer")}
-    known = [*GROUPS, "optimizer", "trainer", *(f.name for f in dataclasses.fields(_Top))]
+    known = [*GROUPS, "optimizer", "trainer", *(f.name for f in dataclasses.fields(Top))]
     problems = [f"{k}: unknown setting; {did_you_mean(k, known)}" for k in top_values if k not in known]
-    for f in dataclasses.fields(_Top):
+    for f in dataclasses.fields(Top):
         if f.name in top_values:
             problems += check_value(top_values[f.name], _top_type(f.name), f.name)
     trust = top_values.get("trust") or []
@@ -85,7 +110,7 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
     problems += optimizer_problems(plain.get("optimizer"), trust)
     problems += check_settings(Trainer, plain.get("trainer"), "trainer")
     fail(problems)
-    top = build_plain(_Top, top_values, "config")
+    top = build_plain(Top, top_values, "config")
     trainer = build_plain(Trainer, plain["trainer"], "trainer")
     device = resolve_device(trainer.device)
     check_precision(trainer.precision, device)
@@ -96,20 +121,9 @@ def read_settings(config: DictConfig | Mapping[str, Any]) -> Settings:
     follows = stopping.monitor or top.monitor
     if stopping.mode not in ("auto", direction(follows)):
         raise ConfigError(f"trainer.early_stopping.mode: {follows} is better when it is {_BETTER[direction(follows)]}; use mode=auto")
-    _check_together(plain, top, trainer)
-    return Settings(plain, trainer, top, device)
-
-
-def _check_together(plain: dict[str, Any], top: _Top, trainer: Trainer) -> None:
-    """Settings that are legal alone and senseless together."""
-    schedule = resolve(Schedule, plain["scheduler"], "scheduler", top.trust)
-    data = plain["data"]
-    if schedule.observes and data.get("val_fraction") == 0 and not (data.get("val") or data.get("split")):
-        raise ConfigError("scheduler=plateau follows a validation metric, and data.val_fraction=0 leaves no validation split")
-    if trainer.clip == "agc" and trainer.clip_value > 0.5:
-        raise ConfigError(
-            f"trainer.clip_value: {trainer.clip_value:g} lets agc clip nothing; it bounds the ratio of gradient to weight: 0.01 is usual"
-        )
+    notes = adapt(plain, top)
+    check_together(plain, top, trainer)
+    return Settings(plain, trainer, top, device, notes)
 
 
 def _to_plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +140,7 @@ def _to_plain(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _top_type(name: str) -> Any:
-    return typing.get_type_hints(_Top, include_extras=True)[name]
+    return typing.get_type_hints(Top, include_extras=True)[name]
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Any:

@@ -16,20 +16,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from recipes.cli.assemble import assemble, describe, read_data
+from recipes.cli.assemble import assemble, read_data
+from recipes.cli.conclude import conclude, write_suspects
+from recipes.cli.describe import describe
 from recipes.cli.entry import USER_ERROR, typed_overrides
-from recipes.cli.settings import Settings, read_settings
+from recipes.cli.settings import read_settings
 from recipes.cli.status import read_status, write_failure, write_status
-from recipes.data import Dataset
 from recipes.errors import CheckpointError, RecipesError
-from recipes.inference import save_bundle
+from recipes.inference import bundle_of, save_bundle
 from recipes.reporting import Console, make_listeners
 from recipes.training import checkpoint
-from recipes.training.events import Listeners, Result
-from recipes.training.job import Job
+from recipes.training.events import Listeners
 from recipes.training.loop import fit
-from recipes.training.precision import Precision
-from recipes.training.scoring import evaluate_split
 
 log = logging.getLogger(__name__)
 INTERRUPTED = 130
@@ -90,38 +88,14 @@ def run(config: DictConfig | Mapping[str, Any], run_dir: Path, overrides: list[s
             write_status(run_dir, "interrupted", reason)
             console.say(f"{reason}; saved at step {job.position.step:,}. {_continue(run_dir)}")
             raise KeyboardInterrupt
-        result = conclude(job, settings, data, reason, time.perf_counter() - started)
-        save_bundle(run_dir / "model", job.model, settings.group("model"), data.facts, needs, data.encoder, data.columns)
-        listeners.end(result)
+        outcome = conclude(job, settings, data, reason, time.perf_counter() - started)
+        save_bundle(run_dir / "model", bundle_of(job.model, settings.group("model"), data, needs, outcome.readout, outcome.conformal))
+        write_suspects(job, data, outcome.readout)
+        listeners.end(outcome.result)
     finally:
         listeners.close()
     write_status(run_dir, "finished")
-    return result.monitored
-
-
-def conclude(job: Job, settings: Settings, data: Dataset, reason: str, seconds: float) -> Result:
-    """Score the kept weights: validation again, and test for the first and only time."""
-    splits = {"val": data.val, "test": data.test}
-    size, step = settings.trainer.eval_batch_size, job.best.best_step or job.position.step
-    epoch = step / job.steps_per_epoch
-    exact = Precision("fp32", settings.device)  # what prediction computes in: the scores are those that the user will get
-    final = {
-        name: evaluate_split(job.model, job.loss, split.to(settings.device), data.facts, exact, size, step, epoch)
-        for name, split in splits.items()
-        if split is not None
-    }
-    best = {f"val/{k}": v for k, v in final["val"].metrics.items()} if "val" in final else {}
-    return Result(
-        reason=reason,
-        steps=job.position.step,
-        epochs=job.epoch,
-        seconds=seconds,
-        best_step=step,
-        best_metrics=best,
-        monitor=job.best.monitor,
-        monitored=job.best.best,
-        evaluations=final,
-    )
+    return outcome.result.monitored
 
 
 def check_same(stored: dict[str, Any], given: dict[str, Any], run_dir: Path) -> None:

@@ -5,8 +5,10 @@ B batch, T tokens, N ids of the batch in a row, F features, K embedded categoric
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 
@@ -30,6 +32,8 @@ class Batch:
     categories_BK: Tensor | None = None  # int64 level of each embedded categorical column
     partner: Batch | None = None  # the second rows of a mixture, padded to the same T
     mix_B2: Tensor | None = None  # float32 coefficients: sample = mix[:, 0] * row + mix[:, 1] * partner
+    mix_at: Literal["embedding", "hidden"] = "embedding"  # where a model mixes: after `embed`, or after `encode`
+    share_B: Tensor | None = None  # float32 share of the row's own label in that of the mixture; None: all, the label is the row's
 
     def __len__(self) -> int:
         return self.rows.shape[0]
@@ -44,3 +48,22 @@ class Batch:
         # A partner with coefficient 0 adds nothing, so it must not lengthen the row either.
         assert self.mix_B2 is not None
         return self.lengths_B.maximum(self.partner.lengths_B * (self.mix_B2[:, 1] != 0))
+
+    def take(self, index: Tensor) -> Batch:
+        """The samples at these places, (B',) int64 on the batch's device; on CUDA, bags of ids wait for the device once."""
+        taken: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name in ("ids", "offsets", "values"):
+                continue
+            taken[f.name] = value.index_select(0, index) if isinstance(value, Tensor) else value
+        if self.partner is not None:
+            taken["partner"] = self.partner.take(index)
+        if self.offsets is not None and self.ids is not None:
+            lengths = (self.offsets[1:] - self.offsets[:-1]).index_select(0, index)
+            offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+            place = torch.repeat_interleave(self.offsets.index_select(0, index) - offsets[:-1], lengths)
+            place += torch.arange(len(place), device=place.device)
+            taken |= {"ids": self.ids.index_select(0, place), "offsets": offsets}
+            taken["values"] = None if self.values is None else self.values.index_select(0, place)
+        return Batch(**taken)

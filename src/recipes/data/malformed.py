@@ -62,7 +62,7 @@ def delimited_rows(data: bytes, width: int, separator: str, quoted: bool, where:
                 line = reader.line_num + 1
         except csv.Error as error:
             hint = "a quote mark that belongs to the text is written twice inside a quoted field"
-            raise DataError(f"{where}, line {line}: bad quotes ({error})\n  {hint}: \"she said \"\"no\"\"\"") from None
+            raise DataError(f'{where}, line {line}: bad quotes ({error})\n  {hint}: "she said ""no"""') from None
     return rows
 
 

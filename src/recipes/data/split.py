@@ -1,6 +1,6 @@
 """Encoded splits: flat tensors, from which a batch is one vectorised gather.
 
-B batch, T tokens, C classes or labels, N rows of the split.
+B batch, T tokens, C classes or labels, F features, K embedded categorical columns, N rows of the split, M rows that a sampler made.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from recipes.data.batch import Batch
-from recipes.data.stores import Store
+from recipes.data.paired import PairedStore
+from recipes.data.stores import Layout, Store
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -104,6 +105,10 @@ class Split:
         """Rows as vectors between which distances mean something: dense features as they are, TF-IDF for texts."""
         return self.store.space()
 
+    def layout(self) -> Layout:
+        """What the columns of `space` are: which of them are one category together."""
+        return self.store.layout()
+
     def _gather(self, rows: np.ndarray, width: int) -> Batch:
         index = torch.from_numpy(rows)
         index = self._send(index) if self._resident else index
@@ -124,3 +129,17 @@ class Split:
 
 class TrainSplit(Split):
     """The train rows: the only type that a Sampler accepts, so that no validation or test row can reach one."""
+
+    def with_made(self, features: np.ndarray | scipy.sparse.csr_matrix, levels: np.ndarray, labels: np.ndarray) -> Self:
+        """The same rows, and M more that a sampler made: row N + i of it is the i-th of these, with weight 1.
+
+        features: (M, F) float32, TF-IDF rows where the split has such. levels: (M, K) int64. labels: (M,) int64. The features of the train
+        rows are not copied. Only train has this, so made rows have no way into another split. Raises TypeError for rows of token ids.
+        """
+        grown = copy.copy(self)
+        made, device = self.store.like(features, levels), self.targets.device
+        grown.store = PairedStore(self.store, made.to(device))
+        grown._labels = np.concatenate([self._labels, labels])
+        grown.targets = torch.cat([self.targets, torch.from_numpy(labels).to(device)])
+        grown.weights = torch.cat([self.weights, torch.ones(len(labels), device=device)])
+        return grown

@@ -1,12 +1,13 @@
 """Features of a split as flat tensors, one store for each form that models read.
 
-B batch, T tokens, N rows of the split, L ids of all rows together, F features, K embedded categorical columns.
+B batch, T tokens, N rows of the split, M rows that a sampler made, L ids of all rows together, F features, K embedded categorical columns.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,24 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the columns of a `space` are.
+
+    features: F, the columns that are features as a model reads them; after them come the one-hot levels of embedded columns.
+    categories: (start, stop) of the columns that are one category together: a row has a one in one of them, zeros in the others.
+    """
+
+    features: int
+    categories: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """int64 columns that belong to no category, ascending: between their values there are others."""
+        taken = [np.arange(start, stop) for start, stop in self.categories]
+        return np.setdiff1d(np.arange(self.features), np.concatenate(taken)) if taken else np.arange(self.features)
 
 
 class Store:
@@ -59,19 +78,31 @@ class Store:
         """Rows as vectors between which distances mean something."""
         raise NotImplementedError
 
+    def layout(self) -> Layout:
+        """What the columns of `space` are."""
+        raise NotImplementedError
+
+    def like(self, features: np.ndarray | scipy.sparse.csr_matrix, levels: np.ndarray) -> Store:
+        """Other rows in the form of these: (M, F) float32 and (M, K) int64. TypeError for token ids, which are names and not magnitudes."""
+        raise TypeError(f"a {self.kind} of token ids has no features that rows could be made of")
+
     def state(self) -> tuple[dict[str, Any], Arrays]:
         """Settings for JSON, and arrays, from which `load_store` makes the store again."""
         raise NotImplementedError
 
 
 class DenseStore(Store):
-    """features: (N, F) float32; levels: (N, K) int64 of embedded categorical columns; sizes: levels of each, the unknown one included."""
+    """features: (N, F) float32; levels: (N, K) int64 of embedded categorical columns; sizes: levels of each, the unknown one included.
+
+    one_hot: (start, stop) of the features that are one category together.
+    """
 
     kind = "dense"
 
-    def __init__(self, features: np.ndarray, levels: np.ndarray, sizes: tuple[int, ...] = ()) -> None:
+    def __init__(self, features: np.ndarray, levels: np.ndarray, sizes: Sequence[int] = (), one_hot: Sequence[Sequence[int]] = ()) -> None:
         super().__init__(len(features), {"features": features, "levels": levels})
         self.sizes = tuple(sizes)
+        self.one_hot = tuple((start, stop) for start, stop in one_hot)
 
     def gather(self, index: Tensor, rows: np.ndarray, width: int) -> dict[str, Tensor]:
         fields = {"features_BF": self.tensors["features"].index_select(0, index)}
@@ -85,8 +116,17 @@ class DenseStore(Store):
         one_hot = [levels[:, [k]] == np.arange(size) for k, size in enumerate(self.sizes)]
         return np.concatenate([features, *one_hot], axis=1, dtype=np.float32) if one_hot else features
 
+    def layout(self) -> Layout:
+        width = self.tensors["features"].shape[1]
+        ends = (width + np.cumsum(self.sizes)).tolist()
+        return Layout(width, self.one_hot + tuple((end - size, end) for end, size in zip(ends, self.sizes, strict=True)))
+
+    def like(self, features: np.ndarray | scipy.sparse.csr_matrix, levels: np.ndarray) -> DenseStore:
+        return DenseStore(np.ascontiguousarray(features, np.float32), levels, self.sizes, self.one_hot)
+
     def state(self) -> tuple[dict[str, Any], Arrays]:
-        return {"kind": self.kind, "sizes": list(self.sizes)}, {name: tensor.cpu().numpy() for name, tensor in self.tensors.items()}
+        settings = {"kind": self.kind, "sizes": list(self.sizes), "one_hot": [list(block) for block in self.one_hot]}
+        return settings, {name: tensor.cpu().numpy() for name, tensor in self.tensors.items()}
 
 
 class RaggedStore(Store):
@@ -120,6 +160,9 @@ class RaggedStore(Store):
         norms = np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1)).ravel())
         counts.data /= np.repeat(norms, np.diff(counts.indptr))
         return counts.astype(np.float32)
+
+    def layout(self) -> Layout:
+        return Layout(self.columns)
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
         made = ("starts", "steps")
@@ -158,17 +201,32 @@ class BagStore(RaggedStore):
     kind = "bag"
 
     def gather(self, index: Tensor, rows: np.ndarray, width: int) -> dict[str, Tensor]:
-        lengths_B = self.tensors["lengths"].index_select(0, index)
-        offsets = torch.zeros(len(rows) + 1, dtype=torch.int64, device=index.device)
-        torch.cumsum(lengths_B, 0, out=offsets[1:])
-        total = int(self.lengths[rows].sum())
-        shift_B = self.tensors["starts"].index_select(0, index) - offsets[:-1]
-        place = torch.repeat_interleave(shift_B, lengths_B, output_size=total)
-        place += torch.arange(total, device=index.device)
+        starts_B, lengths_B = self.tensors["starts"].index_select(0, index), self.tensors["lengths"].index_select(0, index)
+        place, offsets = flat_places(starts_B, lengths_B, int(self.lengths[rows].sum()))
         fields = {"ids": self.tensors["ids"].index_select(0, place).long(), "offsets": offsets}
         if "values" in self.tensors:
             fields["values"] = self.tensors["values"].index_select(0, place)
         return fields
+
+    def like(self, features: np.ndarray | scipy.sparse.csr_matrix, levels: np.ndarray) -> Store:
+        if "values" not in self.tensors:
+            return super().like(features, levels)
+        import scipy.sparse
+
+        rows = scipy.sparse.csr_matrix(features)
+        return BagStore(rows.indices.astype(np.int32), np.diff(rows.indptr).astype(np.int64), self.columns, rows.data.astype(np.float32))
+
+
+def flat_places(starts_B: Tensor, lengths_B: Tensor, total: int) -> tuple[Tensor, Tensor]:
+    """Where the entries of rows that begin at `starts_B` stand, (total,), and where each row begins among these, (B + 1,).
+
+    total: sum of the lengths, from the host: asking the device for it would wait.
+    """
+    offsets = torch.zeros(len(lengths_B) + 1, dtype=torch.int64, device=lengths_B.device)
+    torch.cumsum(lengths_B, 0, out=offsets[1:])
+    place = torch.repeat_interleave(starts_B - offsets[:-1], lengths_B, output_size=total)
+    place += torch.arange(total, device=place.device)
+    return place, offsets
 
 
 def load_store(settings: dict[str, Any], arrays: Arrays) -> Store:

@@ -83,7 +83,7 @@ class TabularEncoder(Encoder):
             others = [have for have in data.columns if have not in {column.name for column in self.columns}]
             hints = "".join(f"\n  '{column}': {did_you_mean(column, others)}" for column in missing[:8]) if others else ""
             raise DataError(f"{name}: {len(missing)} of the columns that the model was trained on are not there: {_some(missing)}{hints}")
-        blocks, levels, sizes = [], [], []
+        blocks, levels, sizes, one_hot = [], [], [], []
         for column in self.columns:
             series = conform(data[column.name], column.kind, name)
             if column.kind != "category":
@@ -93,12 +93,14 @@ class TabularEncoder(Encoder):
                 sizes.append(column.size)
             else:
                 codes = _encode_category(column, series)
-                blocks += [codes == level for level in range(0 if column.other_level else 1, column.size)]
+                hot = [codes == level for level in range(0 if column.other_level else 1, column.size)]
+                one_hot.append((len(blocks), len(blocks) + len(hot)))
+                blocks += hot
         features = np.empty((len(data), len(blocks)), np.float32)
         for position, block in enumerate(blocks):
             features[:, position] = block
         codes = np.stack(levels, axis=1) if levels else np.empty((len(data), 0), np.int64)
-        return DenseStore(features, codes, tuple(sizes)), []
+        return DenseStore(features, codes, sizes, one_hot), []
 
     def facts(self) -> dict[str, Any]:
         embedded = [column for column in self.columns if column.kind == "category" and self.features.categorical == "embed"]

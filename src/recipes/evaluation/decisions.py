@@ -1,4 +1,4 @@
-"""From logits to probabilities, and from probabilities to decisions. N rows, C classes or labels."""
+"""From logits to probabilities, and from probabilities to decisions. N rows, C classes or labels, M margins."""
 
 from __future__ import annotations
 
@@ -41,3 +41,32 @@ def decide(probabilities_NC: np.ndarray, task: Task, threshold: float | np.ndarr
     if task != "binary":
         raise ValueError("a threshold has no meaning for a multiclass task: decisions are the most probable class")
     return (probabilities_NC[:, 1] >= threshold).astype(np.int64)
+
+
+def margins(logits_NC: np.ndarray, task: Task) -> np.ndarray:
+    """(N, M) log-odds: of class 1 (binary, M = 1), of each class against the rest (multiclass, M = C), of each label (M = C).
+
+    Unlike probabilities they keep apart rows whose probability rounds to one.
+    """
+    logits_NC = np.asarray(logits_NC, dtype=np.float64)
+    if task == "multilabel":
+        return logits_NC
+    if task == "binary":
+        return logits_NC[:, 1:] - logits_NC[:, :1]
+    log_NC = log_probabilities(logits_NC)
+    rows, top_N = np.arange(len(log_NC)), log_NC.argmax(axis=1)
+    rest_NC = log_NC.copy()
+    rest_NC[rows, top_N] = -np.inf
+    # 1 - p of the likeliest class is a sum of the others, and of these at most one half is taken from one: no digits are lost.
+    below_NC = np.log1p(-np.minimum(np.exp(rest_NC), 0.5))
+    below_NC[rows, top_N] = np.logaddexp.reduce(rest_NC, axis=1)
+    return log_NC - below_NC
+
+
+def from_margins(margins_NM: np.ndarray, task: Task) -> np.ndarray:
+    """(N, C) logits of log-odds; one-against-the-rest probabilities of several classes are divided by their sum."""
+    if task == "multilabel":
+        return margins_NM
+    if task == "binary":
+        return np.concatenate([np.zeros_like(margins_NM), margins_NM], axis=1)
+    return -np.logaddexp(0.0, -margins_NM)

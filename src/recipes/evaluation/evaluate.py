@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recipes.evaluation.calibration import calibration_multilabel, calibration_single
 from recipes.evaluation.counts import NAN, Counts
 from recipes.evaluation.decisions import decide, log_probabilities, probabilities
 from recipes.evaluation.names import METRICS
 from recipes.evaluation.ranking import Ranking, positives
+from recipes.evaluation.reliability import calibration_multilabel, calibration_single
 
 if TYPE_CHECKING:
     from recipes.data.facts import Task
@@ -28,13 +28,15 @@ def evaluate(
     task: Task,
     class_names: Sequence[str],
     weights: np.ndarray | None = None,
-    threshold: float | np.ndarray | None = None,
+    decided: np.ndarray | None = None,
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """All metrics of `METRICS` that the task has, save `loss`, and the scores of each class.
 
     `targets` are (N,) class indices, or (N, C) of 0 and 1 for multi-label; `weights` (N,) >= 0 weigh the rows in every metric, and
     `support` is then a sum of weights. The classes are those of training: one that does not occur in these rows is left out of macro means
     and has NaN scores (`absent` names them). What is undefined is NaN, never an error; where a logit is NaN, so is every metric.
+
+    `decided` are the decisions that the counts are made of, (N,) classes or (N, C) booleans; by default those of `decide`.
     """
     logits_NC, targets = np.asarray(logits_NC), np.asarray(targets)
     if targets.ndim == 2:
@@ -50,7 +52,8 @@ def evaluate(
             name: dict.fromkeys(PER_CLASS, NAN) | {"support": float(support)} for name, support in zip(class_names, support_C, strict=True)
         }
 
-    counts = Counts.of(targets, decide(probabilities_NC, task, threshold), len(class_names), weights_N)
+    decided = decide(probabilities_NC, task) if decided is None else np.asarray(decided)
+    counts = Counts.of(targets, decided, len(class_names), weights_N)
     precision_C, recall_C, f1_C = counts.per_class()
     pr_C, roc_C = _areas(probabilities_NC, targets, counts.support_C, weights_N)
     ones_N = np.ones(len(targets)) if weights_N is None else weights_N

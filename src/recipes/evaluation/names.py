@@ -39,6 +39,7 @@ METRICS: dict[str, Metric] = {
     "log_loss": Metric("min", "mean negative log probability of the true class, or of each label, in nats; nothing is clipped", _ALL),
     "brier": Metric("min", "mean squared error of the probabilities: of class 1 (binary), summed over classes, mean over labels", _ALL),
     "ece": Metric("min", "calibration error in 15 equal bins: of the top class's probability, or the mean over labels", _ALL),
+    "ece_classwise": Metric("min", "calibration error of the probability of each class, mean over the classes", _SINGLE),
 }
 
 

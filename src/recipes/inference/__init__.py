@@ -1,6 +1,6 @@
 """The bundle: what prediction needs, in files that hold data and no code."""
 
-from recipes.inference.bundle import save_bundle
+from recipes.inference.bundle import bundle_of, load_bundle, save_bundle
 from recipes.inference.predictor import Predictor
 
-__all__ = ["Predictor", "save_bundle"]
+__all__ = ["Predictor", "bundle_of", "load_bundle", "save_bundle"]

@@ -2,7 +2,9 @@
 
 model.safetensors     the best weights
 encoder.safetensors   arrays of the fitted encoder: the vocabulary's bytes, means, inverse document frequencies
-bundle.json           format, task, classes, the model's settings, facts and needs, the encoder's settings, the columns to read
+bundle.json           format, task, classes, the model's settings, facts and needs, the encoder's settings, the columns to read,
+                      and the readout: the prior ledger, the calibration, the rule of decision
+conformal.safetensors validation's nonconformity scores, class by class
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from recipes.data import Encoder, Facts, Needs, load_encoder
+from recipes.data import Dataset, Encoder, Facts, Needs, load_encoder
 from recipes.errors import CheckpointError
+from recipes.evaluation import Readout
 from recipes.models.base import Model
+from recipes.models.heads import ScaledHead
 
-FORMAT = 1
+FORMAT = 2
 _FACTS_IN_ENCODER = ("vocabulary", "class_counts")
 
 
@@ -32,31 +36,43 @@ class Bundle:
     model_settings: dict[str, Any]
     columns: dict[str, Any]  # which columns of an input file the encoder reads
     weights: dict[str, Any]  # name -> tensor
+    readout: Readout  # from raw logits to probabilities and decisions
+    conformal: dict[str, np.ndarray]  # from which prediction sets are made; empty without validation
 
 
-def save_bundle(
-    folder: Path, model: Model, model_settings: dict[str, Any], facts: Facts, needs: Needs, encoder: Encoder, columns: dict[str, Any]
-) -> None:
-    """Write the bundle of a trained model. Raises CheckpointError when the disk does not take it."""
+def bundle_of(
+    model: Model, model_settings: dict[str, Any], data: Dataset, needs: Needs, readout: Readout, conformal: dict[str, np.ndarray]
+) -> Bundle:
+    """The bundle of a trained model, with weights of its own. A head with learned scales becomes the plain one that it equals."""
+    head = getattr(model, "head", None)
+    if isinstance(head, ScaledHead):
+        model.head = head.folded()
+    # Clones, since safetensors refuses weights that share their memory.
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    return Bundle(data.facts, needs, data.encoder, model_settings, data.columns, weights, readout, conformal)
+
+
+def save_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write a bundle. Raises CheckpointError when the disk does not take it."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file as save_arrays
     from safetensors.torch import save_file
 
-    settings, arrays = encoder.state()
-    known = {name: value for name, value in asdict(facts).items() if name not in _FACTS_IN_ENCODER}
+    settings, arrays = bundle.encoder.state()
+    known = {name: value for name, value in asdict(bundle.facts).items() if name not in _FACTS_IN_ENCODER}
     content = {
         "format": FORMAT,
-        "facts": known | {"class_counts": [int(n) for n in facts.class_counts]},
-        "needs": asdict(needs),
-        "model": model_settings,
+        "facts": known | {"class_counts": [int(n) for n in bundle.facts.class_counts]},
+        "needs": asdict(bundle.needs),
+        "model": bundle.model_settings,
         "encoder": settings,
-        "columns": columns,
+        "columns": bundle.columns,
+        "readout": bundle.readout.as_dict(),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Clones, since safetensors refuses weights that share their memory.
-        weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-        save_file(weights, folder / "model.safetensors")
+        save_file(bundle.weights, folder / "model.safetensors")
+        save_arrays({name: np.ascontiguousarray(a) for name, a in bundle.conformal.items()}, folder / "conformal.safetensors")
         save_arrays({name: np.ascontiguousarray(a) for name, a in arrays.items()}, folder / "encoder.safetensors")
         (folder / "bundle.json").write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
     except (OSError, SafetensorError) as error:  # the latter is what safetensors makes of a full disk
@@ -79,12 +95,12 @@ def load_bundle(run: str | Path) -> Bundle:
         )
     try:
         content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+        _check_format(content.get("format"), folder)
         arrays = load_arrays(folder / "encoder.safetensors")
         weights = load_file(folder / "model.safetensors")
+        conformal = load_arrays(folder / "conformal.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"the model in {folder} is damaged: {error}") from error
-    if content.get("format") != FORMAT:
-        raise CheckpointError(f"the model in {folder} has format {content.get('format')!r}; this version reads format {FORMAT}")
     encoder = load_encoder(content["encoder"], arrays)
     known = content["facts"]
     facts = Facts(
@@ -96,4 +112,12 @@ def load_bundle(run: str | Path) -> Bundle:
             "vocabulary": tuple(getattr(encoder, "vocabulary", ())),
         }
     )
-    return Bundle(facts, Needs(**content["needs"]), encoder, content["model"], content["columns"], weights)
+    readout = Readout.from_dict(content["readout"])
+    return Bundle(facts, Needs(**content["needs"]), encoder, content["model"], content["columns"], weights, readout, conformal)
+
+
+def _check_format(found: Any, folder: Path) -> None:
+    if found != FORMAT:
+        older = isinstance(found, int) and found < FORMAT
+        fix = "train it again" if older else "it was written by a newer version of this package"
+        raise CheckpointError(f"the model in {folder} has format {found!r}, and this version reads format {FORMAT}; {fix}")

@@ -5,7 +5,7 @@ N rows, C classes or labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ import numpy as np
 from recipes.config import build, resolve
 from recipes.data import Split
 from recipes.data.columns import take_inputs
-from recipes.errors import DataError
-from recipes.evaluation import decide, probabilities
+from recipes.errors import ConfigError, DataError
+from recipes.evaluation import ConformalKind, always_in, probabilities, sets
 from recipes.inference.bundle import Bundle, load_bundle
 from recipes.models.base import Model
 from recipes.training.precision import Precision, resolve_device
@@ -26,12 +26,25 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """A trained model with its encoder: `Predictor.load(run).predict_proba(["a text", "another"])`."""
+    """A trained model with its encoder: `Predictor.load(run).predict_proba(["a text", "another"])`.
 
-    def __init__(self, bundle: Bundle, device: str = "cpu", batch_size: int = 1024, trust: Sequence[str] = ()) -> None:
+    Probabilities are natural: whatever sampling, class weights and adjustments training used, they are those of the prevalence of the train
+    rows. `prior` serves another one: the share of the positive class, or a mapping from class to share (see `Ledger.deployed`).
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "cpu",
+        batch_size: int = 1024,
+        trust: Sequence[str] = (),
+        prior: float | Mapping[str, float] | None = None,
+    ) -> None:
         self.facts, self.encoder, self.columns = bundle.facts, bundle.encoder, bundle.columns
+        self.readout, self.conformal = bundle.readout, bundle.conformal
         self.device = resolve_device(device, "device")
         self.batch_size = batch_size
+        self.shift_C = None if prior is None else self.readout.ledger.deployed(prior, self.facts.class_names)
         model_class = resolve(Model, bundle.model_settings, "model", trust)
         settings = model_class.inference_settings(bundle.model_settings, bundle.weights)
         self.model = build(Model, settings, "model", facts=bundle.facts.as_dict(), trust=trust)
@@ -39,20 +52,23 @@ class Predictor:
         self.model.to(self.device).eval()
 
     @classmethod
-    def load(cls, run: str | Path, device: str = "cpu", trust: Sequence[str] = ()) -> Predictor:
+    def load(
+        cls, run: str | Path, device: str = "cpu", trust: Sequence[str] = (), prior: float | Mapping[str, float] | None = None
+    ) -> Predictor:
         """From a run directory or its `model/` folder. Raises CheckpointError when it holds no trained model.
 
-        `trust` names further packages that the model's class may come from, as in training.
+        `trust` names further packages that the model's class may come from, as in training. Raises ConfigError for a `prior` that does not
+        fit the classes.
         """
-        return cls(load_bundle(run), device=device, trust=trust)
+        return cls(load_bundle(run), device=device, trust=trust, prior=prior)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names in the order of the probability columns."""
         return self.facts.class_names
 
-    def predict_proba(self, inputs: Any) -> np.ndarray:
-        """(N, C) float32 probabilities: rows sum to one, but for multi-label, where each column stands alone.
+    def score(self, inputs: Any) -> np.ndarray:
+        """(N, C) float32 raw logits of the network; `proba` and `decide` read them.
 
         inputs: a list of texts for a text model, or a polars or pandas frame (or a mapping of columns); a frame needs the columns that
         the model was trained on, in any order. Raises DataError when they are missing or of another type.
@@ -60,16 +76,58 @@ class Predictor:
         split = self._encode(inputs)
         if len(split) == 0:
             return np.zeros((0, len(self.classes)), dtype=np.float32)
-        logits = score(self.model, split, self.batch_size, Precision("fp32", self.device))
-        return probabilities(logits.cpu().numpy(), self.facts.task).astype(np.float32)
+        return score(self.model, split, self.batch_size, Precision("fp32", self.device)).cpu().numpy()
+
+    def predict_proba(self, inputs: Any) -> np.ndarray:
+        """(N, C) float32 probabilities: rows sum to one, but for multi-label, where each column stands alone. `inputs` as for `score`."""
+        return self.proba(self.score(inputs))
 
     def predict(self, inputs: Any) -> list[Any]:
         """The class of each row; for multi-label the list of its labels."""
-        return self.decide(self.predict_proba(inputs))
+        return self.decide(self.score(inputs))
 
-    def decide(self, probabilities_NC: np.ndarray) -> list[Any]:
-        """Classes from probabilities: the likeliest one, or for multi-label every label of at least one half."""
-        found = decide(probabilities_NC, self.facts.task)
+    def proba(self, raw_NC: np.ndarray) -> np.ndarray:
+        """(N, C) float32 probabilities from raw logits: corrected, calibrated, and of the prevalence that was asked for."""
+        if len(raw_NC) == 0:
+            return np.zeros_like(raw_NC, dtype=np.float32)
+        return probabilities(self.readout.logits(raw_NC, self.shift_C), self.facts.task).astype(np.float32)
+
+    def decide(self, raw_NC: np.ndarray) -> list[Any]:
+        """Classes from raw logits, by the rule that was chosen in training; for multi-label lists of labels."""
+        if len(raw_NC) == 0:
+            return []
+        return self._names(self.readout.decide(raw_NC, self.shift_C))
+
+    def predict_sets(self, raw_NC: np.ndarray, alpha: float, kind: ConformalKind = "class_conditional") -> list[list[str]]:
+        """Classes that cannot be ruled out, row by row: sets that hold the true class with probability 1 - alpha (`conformal.sets`).
+
+        They are made at the prevalence of validation, whatever `prior` is: what `class_conditional` promises holds for any. Raises
+        ConfigError as `check_sets` does.
+        """
+        self.check_sets(kind)
+        if len(raw_NC) == 0:
+            return []
+        return self._names(sets(probabilities(self.readout.logits(raw_NC), self.facts.task), self._nonconformity(), alpha, kind))
+
+    def check_sets(self, kind: ConformalKind) -> None:
+        """Raise ConfigError where the run had no validation split, or marginal sets are asked for at another prevalence than its own."""
+        if not self.conformal:
+            raise ConfigError(
+                "conformal: prediction sets are measured on validation, and this run had none; train with data.val_fraction=0.1"
+            )
+        if self.shift_C is not None and kind == "marginal":
+            raise ConfigError(
+                "conformal=marginal and prior: marginal sets hold for the prevalence of validation; use conformal=class_conditional"
+            )
+
+    def always_in_sets(self, alpha: float) -> str | None:
+        """Which classes `class_conditional` can never rule out, for lack of validation rows, in words; None where there are none."""
+        return always_in(self._nonconformity(), alpha, self.classes)
+
+    def _nonconformity(self) -> list[np.ndarray]:
+        return [self.conformal[str(c)] for c in range(len(self.classes))]
+
+    def _names(self, found: np.ndarray) -> list[Any]:
         if found.ndim == 2:
             return [[self.classes[c] for c in np.flatnonzero(row)] for row in found]
         return [self.classes[c] for c in found]

@@ -6,6 +6,7 @@ is the sigmoid of that margin, so they equal their one-logit form.
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,10 @@ from recipes.config.types import PositiveFloat
 from recipes.data.facts import Task
 from recipes.errors import ConfigError
 from recipes.losses.base import Loss
-from recipes.losses.weights import check_shapes, raised
+from recipes.losses.weights import check_shapes, plain, raised, uneven
+from recipes.priors import Declaration
+
+log = logging.getLogger(__name__)
 
 
 def margins(logits_BC: Tensor, targets: Tensor, task: Task) -> tuple[Tensor, Tensor]:
@@ -31,37 +35,54 @@ def margins(logits_BC: Tensor, targets: Tensor, task: Task) -> tuple[Tensor, Ten
     return z_BC, F.one_hot(targets, z_BC.shape[1]).to(z_BC.dtype)
 
 
+def warn_one_vs_rest(task: Task, option: str) -> None:
+    """Rows of one class need one distribution over the classes; a loss that asks of each class by itself says that it does."""
+    if task == "multiclass":
+        log.warning(
+            "loss=%s takes each class against the rest, and this task has one class a row; loss=cross_entropy fits one distribution", option
+        )
+
+
 class BCE(Loss):
     """-[y log s(z) + (1 - y) log(1 - s(z))], the mean over labels (one, if binary). Multiclass: each class against the rest."""
 
+    option = "bce"
+
     def __init__(self, task: Task) -> None:
         super().__init__(task)
+        warn_one_vs_rest(task, self.option)
 
     def forward(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
         z, y = margins(logits_BC, targets, self.task)
         return F.binary_cross_entropy_with_logits(z, y, reduction="none").mean(dim=1)
 
+    def declares(self) -> Declaration:
+        return Declaration(link="sigmoid" if self.task == "multiclass" else "softmax")
+
 
 class WeightedBCE(BCE):
     """BCE whose positive term is multiplied by `pos_weight`, as torch's BCEWithLogitsLoss does.
 
-    pos_weight: `auto` is negatives / positives of each label in train (of the positive class when binary), at most `cap`; or a number for
-    all, or one a label. A label without positives gets 1.
+    pos_weight: `auto` is negatives / positives of each label in the rows that an epoch deals (of the positive class when binary), at most
+    `cap`; or a number for all, or one a label. A label without positives gets 1.
     """
+
+    option = "weighted_bce"
 
     def __init__(
         self,
         task: Task,
-        class_counts: np.ndarray,
-        train_rows: int,
+        sampled_counts: np.ndarray,
+        sampled_rows: float,
         *,
         pos_weight: Literal["auto"] | PositiveFloat | list[PositiveFloat] = "auto",
         cap: PositiveFloat | None = None,
     ) -> None:
         super().__init__(task)
-        positives = np.asarray(class_counts, dtype=np.float64)[1:] if task == "binary" else np.asarray(class_counts, dtype=np.float64)
+        positives = np.asarray(sampled_counts, dtype=np.float64)[1 if task == "binary" else 0 :]
+        self._given = not isinstance(pos_weight, str)
         if isinstance(pos_weight, str):
-            weights = np.where(positives > 0, (train_rows - positives) / np.maximum(positives, 1), 1.0)
+            weights = np.where(positives > 0, (sampled_rows - positives) / np.maximum(positives, 1e-300), 1.0)
             # A label that every row has would weigh 0 and never be learned; it has no negatives to balance.
             weights = np.where(weights > 0, weights, 1.0)
             weights = weights if cap is None else np.minimum(weights, cap)
@@ -75,8 +96,26 @@ class WeightedBCE(BCE):
         self.register_buffer("pos_weight_C", torch.from_numpy(weights))
 
     def forward(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
+        if not self.active:
+            return super().forward(logits_BC, targets)
         z, y = margins(logits_BC, targets, self.task)
         return F.binary_cross_entropy_with_logits(z, y, pos_weight=self.pos_weight_C.to(z.dtype), reduction="none").mean(dim=1)
 
     def difficulty(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
         return super().forward(logits_BC, targets)
+
+    def declares(self) -> Declaration:
+        if not self.active:
+            return super().declares()
+        weights_C = plain(self.pos_weight_C)
+        if self.task == "binary":
+            weights_C = np.array([1.0, weights_C[0]])
+        return Declaration(weights_C=weights_C, link="sigmoid" if self.task == "multiclass" else "softmax")
+
+    @property
+    def rebalances(self) -> bool:
+        return uneven(self.pos_weight_C)
+
+    @property
+    def explicit_weights(self) -> bool:
+        return self._given

@@ -1,4 +1,4 @@
-"""Class weights from train counts, and the shapes that losses accept.
+"""Class weights and adjustments from counts, and the shapes that losses accept.
 
 B batch, C classes or labels.
 """
@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recipes.config.types import NonNegativeFloat
 from recipes.errors import ConfigError, did_you_mean
 
 Scheme = Literal["none", "balanced", "sqrt", "effective_number"]
+Weights = Scheme | list[NonNegativeFloat] | dict[str, NonNegativeFloat]
 
 
 def class_weights(
@@ -24,11 +26,11 @@ def class_weights(
     beta: float = 0.999,
     where: str = "loss.weights",
 ) -> Tensor:
-    """(C,) float64 weights w with sum_y n_y w_y / N = 1 over the train rows, so that the learning rate means what it means without them.
+    """(C,) float64 weights w with sum_y n_y w_y / N = 1 over the counted rows, so that the learning rate means what it means without them.
 
     balanced: N / (C n_y), as scikit-learn does. sqrt: its square root. effective_number: (1 - beta) / (1 - beta^n_y) (Cui et al. 2019,
     equation 3). A list gives one weight a class, in the order of the classes; a mapping names classes, the others weigh 1. A class
-    without train rows weighs 1: no weight of it can matter, and an infinite one would. Raises ConfigError, naming `where`, when given
+    without rows weighs 1: no weight of it can matter, and an infinite one would. Raises ConfigError, naming `where`, when given
     weights do not fit the classes.
     """
     counts = np.asarray(class_counts, dtype=np.float64)
@@ -51,6 +53,34 @@ def class_weights(
     if mean <= 0:
         raise ConfigError(f"{where}: every class of the train split would weigh 0")
     return torch.from_numpy(np.where(seen, raw / mean, 1.0))
+
+
+def label_weights(scheme: Scheme, label_counts: np.ndarray, rows: float, beta: float) -> Tensor:
+    """(2, C) float64 weights of the rows without (0) and with (1) each label, of mean 1 over the rows; schemes as in `class_weights`."""
+    sides = np.stack([rows - np.asarray(label_counts, dtype=np.float64), np.asarray(label_counts, dtype=np.float64)], axis=1)
+    return torch.stack([class_weights(scheme, pair, ("without", "with"), beta) for pair in sides], dim=1)
+
+
+def at_least_the_rarest(counts: np.ndarray) -> np.ndarray:
+    """(C,) float64 counts in which a class without rows counts as the rarest that has some: margins and priors stay finite."""
+    counts = np.asarray(counts, dtype=np.float64)
+    return np.maximum(counts, counts[counts > 0].min(initial=max(counts.max(initial=0.0), 1.0)))
+
+
+def log_prior(counts: np.ndarray) -> np.ndarray:
+    """(C,) logarithms of the class shares, all finite."""
+    counts = at_least_the_rarest(counts)
+    return np.asarray(np.log(counts / counts.sum()))
+
+
+def uneven(values: Tensor, neutral: float = 1.0) -> bool:
+    """Whether any weight (or adjustment) differs from the neutral one by more than rounding."""
+    return bool(((values - neutral).abs() > 1e-12).any())
+
+
+def plain(values: Tensor) -> np.ndarray:
+    """A buffer as float64 numpy, for what a loss declares."""
+    return values.detach().cpu().double().numpy()
 
 
 def _given(weights: Sequence[float] | Mapping[str, float], class_names: Sequence[str], where: str) -> np.ndarray:

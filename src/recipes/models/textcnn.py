@@ -1,6 +1,6 @@
 """TextCNN (Kim 2014, "Convolutional Neural Networks for Sentence Classification").
 
-B batch, T tokens, E embedding (both channels of `multichannel`), M feature maps of one width, P window positions.
+B batch, T tokens, E embedding (both channels of `multichannel`), M feature maps of one width, P window positions, H maps of all widths.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from recipes.config.types import Fraction, Length, PositiveFloat, PositiveInt
 from recipes.data.batch import Batch
 from recipes.data.facts import Task
+from recipes.data.vectors import read_vectors
 from recipes.errors import ConfigError
 from recipes.models.base import Model
+from recipes.models.heads import HeadKind, check_bias, make_head
 from recipes.models.init import BiasInit, Init, init_last_bias, init_weights
-from recipes.models.vectors import read_vectors
 
 IN_WEIGHTS = "in the weights"  # what a saved model names instead of a file that its machine may not have
 
@@ -41,7 +42,8 @@ class TextCNN(Model):
     mode: `rand` learns the embedding from random rows; `static` keeps pretrained `vectors` (and the random rows of words that the
     file lacks) fixed; `nonstatic` trains them further; `multichannel` does both, each channel with filter weights of its own.
     `unknown_word` is where the vector of words outside the vocabulary begins: Kim's code gives each a random one.
-    `max_norm` bounds the L2 norm of each class's weights in the last layer after every update.
+    `max_norm` bounds the L2 norm of each class's weights in the last layer after every update; with `head=cosine`, which divides by the
+    norms and multiplies by `scale`, there is nothing to bound.
     """
 
     representation = "tokens"
@@ -64,12 +66,15 @@ class TextCNN(Model):
         maps: PositiveInt = 100,
         activation: Literal["relu", "leaky_relu", "tanh", "sigmoid"] = "relu",
         dropout: Fraction = 0.5,
+        head: HeadKind = "linear",
+        scale: PositiveFloat = 30.0,
         max_norm: PositiveFloat | None = None,
         init: Init = "default",
         bias_init: BiasInit = "zero",
     ) -> None:
         super().__init__()
         _check(mode, vectors, unknown_range)
+        check_bias(head, bias_init, without="zero")
         self.widths, self.max_norm = list(widths), max_norm
         table = _embedding_rows(vocab_size, vocabulary, vectors, dim, unknown_range, unknown_word == "random")
         self.embedding = nn.Embedding.from_pretrained(table, freeze=mode == "static", padding_idx=0)
@@ -78,9 +83,13 @@ class TextCNN(Model):
         self.convolutions = nn.ModuleList(nn.Conv2d(channels, maps, (1, width), padding=(0, width - 1)) for width in widths)
         self.activation = _ACTIVATIONS[activation]()
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(maps * len(widths), num_classes)
-        init_weights([*self.convolutions, self.output], init)
-        init_last_bias(self.output.bias, bias_init, task, class_counts, train_rows)
+        last = make_head(head, maps * len(widths), num_classes, scale)
+        init_weights([*self.convolutions, last], init)
+        if head == "linear":
+            init_last_bias(last.bias, bias_init, task, class_counts, train_rows)
+        elif max_norm is not None:
+            _log.info("model.max_norm: a cosine head divides by the norms of its weights, so there is nothing to bound")
+        self.head = last
 
     @classmethod
     def inference_settings(cls, settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -94,8 +103,8 @@ class TextCNN(Model):
         hidden_BTE = self.embedding(batch.tokens_BT)
         return hidden_BTE if self.fixed is None else torch.cat((self.fixed(batch.tokens_BT), hidden_BTE), dim=2)
 
-    def classify(self, hidden: Tensor, batch: Batch) -> Tensor:
-        """logits_BC from hidden_BTE"""
+    def encode(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """(B, H) from hidden_BTE"""
         # A row of height 1 whose channels lie next to each other in memory: the layout in which oneDNN and cuDNN are fast. With two
         # cores, forward and backward take half the time of a matrix product over unfolded windows.
         hidden_BE1T = hidden.transpose(1, 2).unsqueeze(2)
@@ -109,14 +118,14 @@ class TextCNN(Model):
             # Adding costs less than masked_fill, whose backward pass is one more pass over the positions.
             seen_BMP = seen_BMP + closed_BP[:, None, -seen_BMP.shape[2] :].to(seen_BMP.dtype)
             pooled.append(seen_BMP.amax(dim=2))
-        return self.output(self.dropout(self.activation(torch.cat(pooled, dim=1))))
+        return self.dropout(self.activation(torch.cat(pooled, dim=1)))
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Keep the padding row at zero and the last layer inside `max_norm`."""
         self.embedding.weight[0].zero_()
-        if self.max_norm is not None:
-            self.output.weight.renorm_(p=2, dim=0, maxnorm=self.max_norm)
+        if self.max_norm is not None and type(self.head) is nn.Linear:
+            self.head.weight.renorm_(p=2, dim=0, maxnorm=self.max_norm)
 
 
 def _check(mode: str, vectors: str | None, unknown_range: float | None) -> None:

@@ -146,9 +146,7 @@ class Linear(Polynomial):
         warmup_start: Probability = 0.0,
         interval: Interval = "step",
     ) -> None:
-        super().__init__(
-            steps_per_epoch, total_steps, power=1.0, end=end, warmup=warmup, warmup_start=warmup_start, interval=interval
-        )
+        super().__init__(steps_per_epoch, total_steps, power=1.0, end=end, warmup=warmup, warmup_start=warmup_start, interval=interval)
 
 
 class Cosine(Schedule):

@@ -12,19 +12,28 @@ from torch import nn, optim
 
 from recipes.config import check, check_settings, fail, resolve
 from recipes.config.check import TARGET
-from recipes.config.types import NonNegativeFloat
+from recipes.config.types import NonNegativeFloat, PositiveFloat
 from recipes.errors import ConfigError
 from recipes.optim.groups import Groups, parameter_groups, sparse_modules
 
 log = logging.getLogger(__name__)
 
-OWN_SETTINGS: dict[str, Any] = {"l1": NonNegativeFloat, "decay": Literal["weights", "all"]}
+OWN_SETTINGS: dict[str, Any] = {
+    "l1": NonNegativeFloat,
+    "decay": Literal["weights", "all"],
+    "sam_rho": PositiveFloat | None,
+    "sam_adaptive": bool,
+}
 # Parameters of torch's constructors that are not the user's to set.
 GIVEN = ("params", "maximize", "differentiable", "capturable")
 
 # Where torch has a fused kernel in every version that we support.
 _FUSED = {optim.Adam: ("cpu", "cuda"), optim.AdamW: ("cpu", "cuda"), optim.SGD: ("cpu", "cuda"), optim.Adagrad: ("cpu",)}
 _LIKE_ADAM = (optim.Adam, optim.AdamW, optim.NAdam, optim.RAdam, optim.Adamax)
+_SAM_AND_SPARSE = (
+    "optimizer.sam_rho: a step up in all weights needs dense gradients, and those of this model's embedding are sparse; "
+    "use model.sparse=false, or optimizer.sam_rho=null"
+)
 
 
 class Combined:
@@ -58,6 +67,8 @@ def optimizer_problems(settings: Any, trust: Collection[str] = ()) -> list[str]:
     problems = check(optim.Optimizer, settings, "optimizer", GIVEN, OWN_SETTINGS, trust)
     if problems:
         return problems
+    if settings.get("sam_adaptive") and settings.get("sam_rho") is None:
+        return ["optimizer.sam_adaptive: it changes the step up of optimizer.sam_rho, which is null; give a radius such as 0.5"]
     cls = resolve(optim.Optimizer, settings, "optimizer", trust)
     if inspect.signature(cls.step).parameters["closure"].default is inspect.Parameter.empty:
         return [f"optimizer.{TARGET}: {cls.__name__} computes the loss several times a step, and the loop once; use optimizer=adamw"]
@@ -68,13 +79,26 @@ def optimizer_problems(settings: Any, trust: Collection[str] = ()) -> list[str]:
     return []
 
 
+def check_sam(settings: Mapping[str, Any], model_settings: Mapping[str, Any], precision: str) -> None:
+    """ConfigError where the settings of `optimizer` ask for `sam_rho`, and the run cannot have it."""
+    if settings.get("sam_rho") is None:
+        return
+    if precision == "fp16":
+        raise ConfigError(
+            "optimizer.sam_rho: the radius is measured on gradients as they are, and fp16's are scaled and may overflow in either pass; "
+            "use trainer.precision=bf16 or fp32, or optimizer.sam_rho=null"
+        )
+    if model_settings.get("sparse"):
+        raise ConfigError(_SAM_AND_SPARSE)
+
+
 def make_optimizer(settings: Mapping[str, Any], model: nn.Module, trust: Collection[str] = ()) -> optim.Optimizer | Combined:
     """The optimizer that the settings of `optimizer` describe, over the trainable parameters of `model` where they are now.
 
-    Settings are `_target_`, keyword arguments of that torch optimizer, and two of ours: `decay` (`weights`: `weight_decay` and `l1`
-    leave biases, norm layers and embeddings alone; `all`) and `l1`. After each step every decayed weight w becomes
-    sign(w) * max(|w| - lr * l1, 0), the proximal step of an L1 penalty, which makes exact zeros; like AdamW's decay it does not pass
-    through the moments.
+    Settings are `_target_`, keyword arguments of that torch optimizer, and ours: `decay` (`weights`: `weight_decay` and `l1` leave
+    biases, norm layers and embeddings alone; `all`), `l1`, and `sam_rho` and `sam_adaptive`, which the training step reads. After each
+    step every decayed weight w becomes sign(w) * max(|w| - lr * l1, 0), the proximal step of an L1 penalty, which makes exact zeros;
+    like AdamW's decay it does not pass through the moments.
 
     Sparse gradients: SGD without momentum, Adagrad and SparseAdam take them as they are. Beside Adam and its kin, SparseAdam updates
     those embeddings, and beside SparseAdam, Adam updates the rest. For any other optimizer the embeddings' gradients are made dense,
@@ -89,6 +113,8 @@ def make_optimizer(settings: Mapping[str, Any], model: nn.Module, trust: Collect
     if sparse_cls is None:
         _make_dense(cls, model)
     groups = parameter_groups(model, settings.get("decay", "weights"))
+    if groups.sparse and settings.get("sam_rho") is not None:
+        raise ConfigError(_SAM_AND_SPARSE)
     parts = []
     if groups.decayed or groups.plain:
         dense_cls = optim.Adam if cls is optim.SparseAdam else cls

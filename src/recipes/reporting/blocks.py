@@ -14,6 +14,7 @@ from rich.text import Text
 from recipes.data.facts import Facts
 from recipes.evaluation import absent, direction
 from recipes.reporting import formatting as form
+from recipes.reporting.audit import audit_lines, audit_table, outcome_lines
 from recipes.training.events import Evaluation, Result, RunInfo
 
 _WIDE = 110  # from here on both splits stand side by side in the table of classes
@@ -34,7 +35,11 @@ def start_block(run: RunInfo, width: int) -> RenderableType:
         ("monitor", f"{run.monitor}, {'higher' if direction(run.monitor) == 'max' else 'lower'} is better"),
         *(("note", note) for note in run.notes),
     ]
-    return Group(Rule("start", align="left", style="dim"), _labelled(lines), Text(), _class_counts(run, width), Text())
+    parts: list[RenderableType] = [Rule("start", align="left", style="dim"), _labelled(lines), Text(), _class_counts(run, width), Text()]
+    parts += [Rule("audit", align="left", style="dim"), _labelled(audit_lines(run.audit, run.facts)), Text()]
+    if table := audit_table(run.audit, run.facts):
+        parts += [_table(table[0], table[1], width, _START_CLASSES), Text()]
+    return Group(*parts)
 
 
 def end_block(result: Result, run: RunInfo, width: int) -> RenderableType:
@@ -48,6 +53,7 @@ def end_block(result: Result, run: RunInfo, width: int) -> RenderableType:
         ("stopped", result.reason),
         ("took", f"{form.duration(result.seconds)}, {result.steps:,} steps, {result.epochs:.3g} epochs"),
         ("best", best),
+        *outcome_lines(result),
         ("run", form.short_path(run.run_dir)),
     ]
     parts: list[RenderableType] = [Rule("end", align="left", style="dim")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recipes.data.facts import Facts
-from recipes.evaluation import confusion_matrix, curves, decide, probabilities
+from recipes.evaluation import confusion_matrix, curves
 from recipes.reporting.documents import write_bytes
 from recipes.training.events import Evaluation, Listener, Result, RunInfo
 
@@ -52,7 +52,7 @@ def pictures(evaluation: Evaluation, run: RunInfo) -> dict[str, bytes]:
 
 def _confusion(evaluation: Evaluation, facts: Facts) -> np.ndarray:
     """(C, C) rows: true class down, decided class across; for multi-label, rows with one label that were given another, or the same."""
-    decided = decide(probabilities(evaluation.logits, facts.task), facts.task)
+    decided = evaluation.decided
     if facts.task != "multilabel":
         return confusion_matrix(evaluation.targets, decided, facts.num_classes, evaluation.weights)
     true_NC = (evaluation.targets >= 0.5).astype(np.float64)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recipes.data.facts import Facts
-from recipes.evaluation import decide, probabilities
+from recipes.evaluation import probabilities
 from recipes.reporting.documents import dumps, write_bytes, write_json, write_text, writing
 from recipes.training.events import Evaluation, Listener, Result, RunInfo, StepLog
 
@@ -77,6 +77,8 @@ def summary(result: Result) -> dict[str, Any]:
         "best_step": result.best_step,
         "best": result.best_metrics,
         **{split: evaluation.metrics for split, evaluation in result.evaluations.items()},
+        "decision": result.decision,
+        "calibration": result.calibration,
         "per_class": {split: evaluation.per_class for split, evaluation in result.evaluations.items()},
         "reason": result.reason,
         "steps": result.steps,
@@ -92,12 +94,11 @@ def predictions(evaluation: Evaluation, facts: Facts, rows_N: np.ndarray) -> pl.
     import polars as pl
 
     probabilities_NC = probabilities(evaluation.logits, facts.task)
-    decided = decide(probabilities_NC, facts.task)
     return pl.DataFrame(
         {
             "row": np.asarray(rows_N, dtype=np.int64),
             "label": _names(evaluation.targets, facts),
-            "prediction": _names(decided, facts),
+            "prediction": _names(evaluation.decided, facts),
             **({} if evaluation.weights is None else {"weight": evaluation.weights}),
             **{f"p_{name}": probabilities_NC[:, index] for index, name in enumerate(facts.class_names)},
         }

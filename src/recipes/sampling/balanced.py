@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 
-from recipes.config.types import PositiveInt
-from recipes.sampling.base import Plan, Sampler
-from recipes.sampling.pools import cycle, pools
+from recipes.data.facts import Task
+from recipes.sampling.base import START, Moment, Plan, Sampler
+from recipes.sampling.pools import Remembered, cycle, pools
+from recipes.sampling.quotas import SEVERAL_LABELS, EpochSize
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +30,14 @@ class BalancedBatch(Sampler):
     `minority`: until the smallest was. Or a number.
     """
 
-    def __init__(self, *, epoch_size: Literal["natural", "majority", "minority"] | PositiveInt = "natural") -> None:
+    def __init__(self, task: Task = "multiclass", *, epoch_size: EpochSize = "natural") -> None:
         self.epoch_size = epoch_size
+        self._pools = Remembered(pools)
+        if task == "multilabel":
+            self.approximate = f"sampler=balanced_batch: {SEVERAL_LABELS}"
 
     def steps_per_epoch(self, plan: Plan, labels: np.ndarray, size: int) -> int:
-        classes = pools(labels)
+        classes = self._pools(labels)
         if size < len(classes):
             logger.warning(
                 "balanced_batch: a batch of %d samples cannot hold all %d classes, so each holds %d of them, in turn; "
@@ -43,8 +46,8 @@ class BalancedBatch(Sampler):
             )
         return math.ceil(self._total(classes, len(plan)) / size)
 
-    def batches(self, plan: Plan, labels: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        classes = pools(labels)
+    def batches(self, plan: Plan, labels: np.ndarray, size: int, rng: np.random.Generator, moment: Moment = START) -> Iterator[np.ndarray]:
+        classes = self._pools(labels)
         epoch = np.empty(self._total(classes, len(plan)), dtype=np.int64)
         # Dealing the classes round and round, any window of the stream holds each of them equally often, whatever the batch size.
         for place, which in enumerate(rng.permutation(len(classes))):

@@ -6,16 +6,20 @@ n rows of a class, m samples to add to it, k neighbours, C classes, F features.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from recipes.config.types import PositiveInt, Range
+from recipes.config.types import PositiveInt
 from recipes.data.facts import Task
-from recipes.errors import ConfigError, did_you_mean
+from recipes.data.stores import Layout
+from recipes.errors import ConfigError
 from recipes.sampling.base import Plan, Sampler
 from recipes.sampling.neighbours import neighbours
+from recipes.sampling.nominal import SMOTEN, SMOTENC
+from recipes.sampling.points import random_state, refuse_weights, run_seed
 from recipes.sampling.pools import cycle
+from recipes.sampling.ratio import Ratio, growth, named
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -37,14 +41,19 @@ class SMOTE(Sampler):
     Every row of a class serves as x_i equally often, give or take one. A class with k rows or fewer uses all its other rows, and one of a
     single row repeats it, both with a warning.
 
+    Between two categories there is nothing, so tables with category columns, one-hot or embedded, get rows from SMOTE-NC, and those with
+    nothing else from SMOTEN, both imbalanced-learn's (see `SMOTENC`).
+
     ratio: `auto`, all classes grow to the largest; a number, to that share of it (in binary tasks imbalanced-learn's `sampling_strategy`);
     a mapping, from a class to the number of rows that it grows to.
     parity: `imblearn` draws as imbalanced-learn's SMOTE(random_state=seed) does, the run's seed: x_i at random, each class from the same
     stream, TF-IDF mixtures not scaled.
 
-    Raises ConfigError for multi-label tasks, where a mixture has no label, and for a ratio that names no class or asks for fewer rows
-    than there are.
+    Raises ConfigError for multi-label tasks, where a mixture has no label, for data with row weights, and for a ratio that names no class
+    or asks for fewer rows than there are.
     """
+
+    approximate = "rows between rows change what a class looks like"
 
     def __init__(
         self,
@@ -53,7 +62,7 @@ class SMOTE(Sampler):
         sparse_features: bool = False,
         *,
         k_neighbors: PositiveInt = 5,
-        ratio: Literal["auto"] | Annotated[float, Range(gt=0, le=1)] | dict[str, PositiveInt] = "auto",
+        ratio: Ratio = "auto",
         parity: Literal["imblearn"] | None = None,
     ) -> None:
         if task == "multilabel":
@@ -61,19 +70,19 @@ class SMOTE(Sampler):
                 "sampler=smote: a mixture of two rows has no set of labels, so smote needs a single-label task, and this one is "
                 "multi-label; use sampler=balanced_batch, which deals each label equally often"
             )
-        self.class_names = class_names
+        self.task, self.class_names = task, class_names
         self.k_neighbors = k_neighbors
-        self.ratio = {str(name): count for name, count in ratio.items()} if isinstance(ratio, dict) else ratio
+        self.ratio = named(ratio, class_names)
         self.parity = parity
         self.rescale = sparse_features and parity is None
-        if isinstance(self.ratio, dict):
-            for name in self.ratio:
-                if name not in class_names:
-                    raise ConfigError(f"sampler.ratio: there is no class '{name}'; {did_you_mean(name, class_names)}")
 
     def resample(self, train: TrainSplit, rng: np.random.Generator) -> Plan:
+        refuse_weights("smote", train)
+        layout = train.layout()
+        if layout.categories:
+            return self._nominal(layout).grow(train, _seed(rng) if self.parity else random_state(rng))
         labels = train.labels()
-        missing = self._missing(np.bincount(labels, minlength=len(self.class_names)))
+        missing = growth(self.ratio, np.bincount(labels, minlength=len(self.class_names)), self.class_names)
         if not missing.any():
             logger.warning("smote: every class has as many rows as sampler.ratio=%s asks for, so nothing is added", self.ratio)
             return Plan(np.arange(len(train)))
@@ -88,21 +97,11 @@ class SMOTE(Sampler):
             mixes.append(mix)
         return Plan(np.concatenate(rows), np.concatenate(partners), np.concatenate(mixes))
 
-    def _missing(self, counts: np.ndarray) -> np.ndarray:
-        """(C,) rows to add to each class. A class without a row has nothing to grow from."""
-        if not isinstance(self.ratio, dict):
-            share = 1.0 if self.ratio == "auto" else self.ratio
-            return np.where(counts > 0, np.maximum(0, (share * counts.max() - counts).astype(np.int64)), 0)
-        missing = np.zeros_like(counts)
-        for name, target in self.ratio.items():
-            which = self.class_names.index(name)
-            if not 0 < counts[which] <= target:
-                raise ConfigError(
-                    f"sampler.ratio.{name}: cannot grow to {target} rows, since the class has {counts[which]} in train and smote only adds "
-                    f"to rows that are there; leave the class out" + (f" or give at least {counts[which]}" if counts[which] else "")
-                )
-            missing[which] = target - counts[which]
-        return missing
+    def _nominal(self, layout: Layout) -> SMOTEN | SMOTENC:
+        """SMOTE's variant for columns that hold categories."""
+        kind: type[SMOTEN | SMOTENC] = SMOTENC if len(layout.numbers) else SMOTEN
+        logger.info("smote: %d of the columns are categories, so rows are made by %s", len(layout.categories), kind.__name__)
+        return kind(self.task, self.class_names, k_neighbors=self.k_neighbors, ratio=self.ratio)
 
     def _grow(
         self, points: np.ndarray | scipy.sparse.csr_matrix, m: int, name: str, rng: np.random.Generator
@@ -151,9 +150,8 @@ def _stretch(
 
 
 def _seed(rng: np.random.Generator) -> int:
-    """The seed of the run, which is the first number that its generators are made from."""
-    entropy = rng.bit_generator.seed_seq.entropy  # type: ignore[attr-defined]
-    seed = int(entropy[0] if isinstance(entropy, list | tuple) else entropy)
+    """The seed of the run, as imbalanced-learn takes it."""
+    seed = run_seed(rng)
     if seed >= 2**32:
         raise ConfigError(f"sampler.parity=imblearn: imbalanced-learn's draws take a seed below {2**32}, and this run's is {seed}")
     return seed

@@ -15,7 +15,7 @@ import torch
 
 from recipes.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

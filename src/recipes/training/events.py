@@ -9,6 +9,18 @@ from typing import Any
 import numpy as np
 
 from recipes.data.facts import Facts
+from recipes.priors import Ledger
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the recipe makes of the classes: the prior that the network fits, and the way back."""
+
+    ledger: Ledger  # with every class weight and adjustment at work
+    sampled_rows: np.ndarray  # (C,) samples of each class that an epoch deals
+    seen: np.ndarray  # (C,) how often a train row of the class is dealt in an epoch, on average
+    notes: list[str]  # what was adapted, and what the corrections cannot do
+    starts_at: int = 0  # the update from which classes are rebalanced; 0: from the beginning
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,7 @@ class RunInfo:
     split_counts: dict[str, np.ndarray]  # class counts of each split, (C,)
     sampled_counts: np.ndarray  # (C,) class counts of one epoch as the sampler deals it
     synthetic_rows: int
+    audit: Audit
     notes: list[str]  # messages of the data room, with counts
     model: str  # one line, such as "TextCNN"
     parameters: int
@@ -60,7 +73,8 @@ class Evaluation:
     epoch: float
     metrics: dict[str, float]  # without the split's prefix: {"f1_macro": ...}; NaN where undefined
     per_class: dict[str, dict[str, float]]  # class name -> {"precision": ..., "recall": ..., "f1": ..., "support": ..., "pr_auc": ...}
-    logits: np.ndarray  # (N, C) float32
+    logits: np.ndarray  # (N, C) float64: their softmax (multi-label: sigmoid) are the probabilities that prediction gives
+    decided: np.ndarray  # (N,) int64 class of each row, or (N, C) bool for multi-label
     targets: np.ndarray  # (N,) int64 or (N, C) float32
     improved: bool = False  # the monitored value is the best so far
     seconds: float = 0.0
@@ -80,6 +94,9 @@ class Result:
     monitor: str
     monitored: float  # the best monitored value; NaN when nothing was evaluated
     evaluations: dict[str, Evaluation] = field(default_factory=dict)  # final: "val", "test"
+    calibration: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # split -> "before" and "after" -> metric -> value
+    decision: str = ""  # the rule by which classes are given, with its interval, in one line
+    calibrated: str = ""  # how probabilities were corrected, in one line
 
 
 class Listener:

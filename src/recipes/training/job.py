@@ -4,51 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import logging
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recipes.augmentation import Augment
 from recipes.config import Duration
+from recipes.data.batch import Batch
 from recipes.data.facts import Facts
 from recipes.data.split import Split
-from recipes.errors import CheckpointError
+from recipes.evaluation import Readout
 from recipes.losses.base import Loss
 from recipes.models.base import Model
 from recipes.optim import Schedule, set_lr
+from recipes.priors import Ledger
 from recipes.randomness import generator
-from recipes.sampling.base import Sampler
+from recipes.sampling.base import Moment, Sampler
 from recipes.training import checkpoint
+from recipes.training.balance import Balance
+from recipes.training.batchnorm import recalibrated
 from recipes.training.events import Listener
+from recipes.training.interrupt import Interrupt
 from recipes.training.meter import Meter
 from recipes.training.precision import Precision
-from recipes.training.seeding import rng_state, set_rng_state
+from recipes.training.scoring import score
 from recipes.training.settings import Trainer
+from recipes.training.sharpness import SharpnessAware
+from recipes.training.state import Position, restore, state_of
 from recipes.training.step import Ema, Gather, Step
 from recipes.training.stopping import Stopper
 
 log = logging.getLogger(__name__)
-USUAL_EPOCHS, USUAL_STEPS = 10, 1000
-
-
-@dataclass
-class Position:
-    """How far training is. A step is one window of the sampler; an update is a step that fp16's scaler did not skip."""
-
-    step: int = 0
-    updates: int = 0
 
 
 @dataclass
@@ -67,8 +61,12 @@ class Job:
     optimizer: Any
     schedule: Schedule
     clip: Callable[[], Tensor]  # bounds the gradients; returns their norm before that
+    augment: Augment
     gather: Gather
     labels: np.ndarray  # targets of the plan's samples
+    weighted: bool  # the rows' weights weigh the loss
+    balance: Balance
+    recalibrate: bool  # batch norm's statistics are made anew from natural rows before evaluation
     val: Split | None
     precision: Precision
     best: Stopper  # which weights are kept
@@ -76,11 +74,20 @@ class Job:
     steps_per_epoch: int
     total_steps: int
     listener: Listener
+    initial: Ledger | None = None  # what first weights were trained to fit, where they are those of a finished run
+    starts_at: int = 0  # the update from which class weights, adjustments and the sampler are at work
+    sam_rho: float | None = None  # radius of sharpness-aware minimisation
+    sam_adaptive: bool = False
+    notes: list[str] = field(default_factory=list)  # what was adapted, for the audit
     position: Position = field(default_factory=Position)
 
     def __post_init__(self) -> None:
         forward = torch.compile(self.model, dynamic=True) if self.settings.compile else self.model
-        self.step = Step(forward, self.model, self.loss, self.miner, self.gather, self.precision, self.settings.batch_size)
+        s = self.settings
+        args = (self.miner, self.augment, self.gather, self.precision, s.batch_size, self.seed, self.weighted)
+        self.step: Callable[[np.ndarray, int, int], Tensor] = Step(forward, self.model, self.loss, *args)
+        if self.sam_rho is not None:
+            self.step = SharpnessAware(self.step, self.model, self.sam_rho, self.sam_adaptive)
         self.ema = Ema(self.model, self.settings.ema) if self.settings.ema else None
         self.meter = Meter(self.gather.device, self.settings.log_every)
         # An epoch of small data is a few updates: to evaluate and save after each would take longer than to train.
@@ -99,7 +106,23 @@ class Job:
 
     def stop_reason(self) -> str | None:
         """Why to stop early, as of the last evaluation, or None. A resumed run asks before its first step, and must hear the same."""
+        if self.starts_at and self.evaluated_at <= self.starts_at:  # nothing was evaluated yet of what the run is for
+            return None
         return self.stopper.reason() if self.evaluated_at >= self.settings.early_stopping.min_steps else None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The prior that the weights of now fit."""
+        return self.balance.ledger(self.loss)
+
+    def ledger_at(self, step: int) -> Ledger:
+        """The prior that the weights of a step fit: the first ones may have been trained otherwise."""
+        return self.initial if step == 0 and self.initial is not None else self.ledger
+
+    @property
+    def readout(self) -> Readout:
+        """From logits to probabilities and decisions, before anything is fitted on validation."""
+        return Readout(self.ledger_at(self.position.step))
 
     @property
     def last_path(self) -> Path:
@@ -111,7 +134,11 @@ class Job:
 
     def windows(self, epoch: int, skip: int) -> Iterator[np.ndarray]:
         """The windows of one epoch after the first `skip`: the stream depends on (seed, epoch) alone, so a resumed run sees the same."""
-        stream = self.sampler.batches(self.gather.plan, self.labels, self.settings.window, generator(self.seed, "batches", epoch))
+        if self.sampler.rescored and skip == 0:
+            self.sampler.rescore(score(self.model, self.gather.train, self.settings.eval_batch_size, self.precision).cpu().numpy())
+        moment = Moment(epoch * self.steps_per_epoch, self.total_steps)
+        rng = generator(self.seed, "batches", epoch)
+        stream = self.sampler.batches(self.gather.plan, self.labels, self.settings.window, rng, moment)
         dealt = skip
         for window in itertools.islice(stream, skip, self.steps_per_epoch):
             dealt += 1
@@ -120,8 +147,13 @@ class Job:
             name = type(self.sampler).__name__
             raise ValueError(f"{name}.steps_per_epoch says {self.steps_per_epoch} batches, and {name}.batches dealt {dealt}")
 
-    def set_lr(self) -> float:
-        """Put the schedule's value for the coming update into the optimizer; returns that of the first group."""
+    def begin_update(self) -> float:
+        """What changes with time: the learning rate, of which the first group's is returned, and whether the loss rebalances."""
+        if self.starts_at:
+            self.loss.active = self.position.step >= self.starts_at
+            if self.position.step == self.starts_at:  # scores under another aim do not compete with those to come
+                self.best.forget()
+                self.stopper.forget()
         set_lr(self.optimizer, self.schedule.factor(self.position.updates))
         return float(self.optimizer.param_groups[0]["lr"])
 
@@ -138,6 +170,24 @@ class Job:
         yield
         self._clock += time.perf_counter() - started
 
+    @contextlib.contextmanager
+    def as_kept(self) -> Iterator[None]:
+        """Inside, the model has the weights and statistics that would be kept: averaged, and batch norm's of natural rows."""
+        if self.ema is not None:
+            self.ema.swap()
+        with recalibrated(self.model, self._natural_batches()) if self.recalibrate else contextlib.nullcontext():
+            yield
+        if self.ema is not None:
+            self.ema.swap()
+
+    def _natural_batches(self) -> Iterator[Batch]:
+        """A fixed sample of the train rows as they are; a hundred batches are enough for a mean and a variance."""
+        train, size = self.gather.train, self.settings.batch_size
+        rows = generator(self.seed, "batch norm").permutation(self.facts.train_rows)[: 100 * size]
+        # What is left over after whole batches may be a single row, which has no variance.
+        whole = max(len(rows) // size, 1)
+        return (train.batch(np.sort(part)) for part in np.array_split(rows, whole))
+
     def save(self) -> None:
         """Write last.pt, unless this state is there already."""
         if self._saved_at == self.position.step:
@@ -153,52 +203,24 @@ class Job:
 
     def load_best(self) -> None:
         """Put the best weights into the model; without an evaluation that improved, the last ones (averaged, with `ema`) stay."""
-        if self.best.best_step:
+        if self.best.found:
             best = checkpoint.load(self.best_path, self.gather.device)
             if best["step"] != self.best.best_step:
                 # A kill between the two files, and then other arithmetic (another device or thread count) on the way here again.
                 log.warning("best.pt is of step %d, and the best evaluation was at step %d", best["step"], self.best.best_step)
             self.model.load_state_dict(best["model"])
-        elif self.ema is not None:
-            self.ema.swap()
+        else:
+            with self.as_kept():
+                kept = {name: value.clone() for name, value in self.model.state_dict().items()}
+            self.model.load_state_dict(kept)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the run depends on: tensors, numbers, strings, lists and dicts of them."""
-        return {
-            "config": json.dumps(self.config),
-            "data": self._data(),
-            "step": self.position.step,
-            "updates": self.position.updates,
-            "evaluated_at": self.evaluated_at,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "best": self.best.state_dict(),
-            "stopper": self.stopper.state_dict(),
-            "ema": self.ema.state_dict() if self.ema else [],
-            "scaler": self.precision.state_dict(),
-            "meter": self.meter.state_dict(),
-            "rng": rng_state(self.gather.device),
-        }
+        return state_of(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["data"] != self._data():
-            raise CheckpointError(
-                f"resume: the data is not what it was when {self.run_dir} was trained: other rows, labels or features; "
-                "bring back the old data, or start a new run without resume"
-            )
-        self.position = Position(state["step"], state["updates"])
-        self.evaluated_at = state["evaluated_at"]
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.best.load_state_dict(state["best"])
-        self.stopper.load_state_dict(state["stopper"])
-        if self.ema:
-            self.ema.load_state_dict(state["ema"])
-        self.precision.load_state_dict(state["scaler"])
-        self.meter.load_state_dict(state["meter"])
-        set_rng_state({name: value.cpu() for name, value in state["rng"].items()}, self.gather.device)
+        """Go on from what `state_dict` gave. Raises CheckpointError where the data is not what it was."""
+        restore(self, state)
         self._saved_at = self.position.step
 
     def is_finite(self) -> bool:
@@ -206,44 +228,7 @@ class Job:
         tensors: list[Tensor] = [*self.model.parameters(), *self.model.buffers()]
         return all(bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())
 
-    def _data(self) -> list[int]:
-        """What tells other data under the same config: sizes, and checksums of targets and words."""
-        facts, words = self.facts, "\0".join((*self.facts.class_names, *self.facts.vocabulary)).encode()
-        return [facts.train_rows, facts.vocab_size, facts.num_features, len(self.labels), crc32(self.labels.tobytes()), crc32(words)]
-
     def _due(self, duration: Duration | str | None, default: int) -> int:
         if duration is None:
             return default
         return max(1, Duration.parse(duration).steps(self.steps_per_epoch, self.total_steps))
-
-
-def total_steps(settings: Trainer, steps_per_epoch: int) -> int:
-    """Optimizer updates of the whole run: the smaller of the two limits. Without any, 10 epochs, or 1,000 updates where these are more."""
-    if settings.max_epochs is None:
-        return settings.max_steps or max(USUAL_EPOCHS * steps_per_epoch, USUAL_STEPS)
-    by_epochs = settings.max_epochs * steps_per_epoch
-    return by_epochs if settings.max_steps is None else min(by_epochs, settings.max_steps)
-
-
-class Interrupt:
-    """Turns the first Ctrl-C, or a cluster's SIGTERM, into a request that the loop honours after the step; a second Ctrl-C is immediate."""
-
-    def __init__(self) -> None:
-        self.requested: str | None = None
-        self._old: dict[int, Any] = {}
-
-    def __enter__(self) -> Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._old[number] = signal.signal(number, self._request)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-        self._old.clear()
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested is not None:
-            raise KeyboardInterrupt
-        self.requested = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"

@@ -16,7 +16,7 @@ from recipes.data.split import Split
 from recipes.errors import NonFiniteError
 from recipes.training.events import StepLog
 from recipes.training.job import Job
-from recipes.training.scoring import evaluate_split
+from recipes.training.scoring import judge, score
 
 
 def fit(job: Job) -> str:
@@ -29,6 +29,8 @@ def fit(job: Job) -> str:
     with job.interrupt:
         try:
             if job.position.step == 0:
+                if job.initial is not None:  # weights of a finished run compete: training must not end with worse ones
+                    _evaluate(job)
                 job.save()
             reason = _train(job)
         except NonFiniteError as error:
@@ -53,8 +55,8 @@ def _train(job: Job) -> str:
 
 def _update(job: Job, window: np.ndarray, epoch: int) -> None:
     """One step: the gradient of the window, and one update of the weights with it."""
-    lr = job.set_lr()
-    loss = job.step(window, epoch)
+    lr = job.begin_update()
+    loss = job.step(window, epoch, job.position.step)
     job.precision.unscale(job.optimizer)
     norm = job.clip()
     job.meter.record(loss, norm, job.position.step, lr, job.gather.rows(window), skippable=job.precision.scaler is not None)
@@ -105,16 +107,14 @@ def _evaluate(job: Job) -> str | None:
 
 
 def _score(job: Job, val: Split) -> None:
-    if job.ema is not None:
-        job.ema.swap()
     s = job.settings
-    found = evaluate_split(job.model, job.loss, val, job.facts, job.precision, s.eval_batch_size, job.position.step, job.epoch)
-    job.stopper.observe(found.metrics, job.position.step)
-    improved = job.best.observe(found.metrics, job.position.step)
-    if improved:
-        job.save_best()
-    if job.ema is not None:
-        job.ema.swap()
+    with job.as_kept():
+        raw_NC = score(job.model, val, s.eval_batch_size, job.precision)
+        found = judge(raw_NC, job.loss, val, job.facts, job.readout, job.position.step, job.epoch)
+        job.stopper.observe(found.metrics, job.position.step)
+        improved = job.best.observe(found.metrics, job.position.step)
+        if improved:
+            job.save_best()
     job.schedule.observe(found.metrics[job.best.monitor.partition("/")[2]], job.best.mode)
     job.evaluated_at = job.position.step
     job.listener.evaluated(dataclasses.replace(found, improved=improved))

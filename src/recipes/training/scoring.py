@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from recipes.data.facts import Facts
 from recipes.data.split import Split
-from recipes.evaluation import evaluate
+from recipes.evaluation import Readout, evaluate
 from recipes.losses.base import Loss
 from recipes.models.base import Model
 from recipes.training.events import Evaluation
@@ -46,25 +45,36 @@ def score(model: Model, split: Split, batch_size: int, precision: Precision) -> 
 
 
 @torch.no_grad()
-def evaluate_split(
-    model: Model, loss: Loss, split: Split, facts: Facts, precision: Precision, batch_size: int, step: int = 0, epoch: float = 0.0
+def judge(
+    raw_NC: Tensor,
+    loss: Loss,
+    split: Split,
+    facts: Facts,
+    readout: Readout,
+    step: int = 0,
+    epoch: float = 0.0,
+    started: float | None = None,
 ) -> Evaluation:
-    """Metrics of one split under the weights as they are."""
-    started = time.perf_counter()
-    logits_NC = score(model, split, batch_size, precision)
-    weights_N = split.weights.to(logits_NC.device)
-    loss_N = loss(logits_NC, split.targets.to(logits_NC.device))
+    """Metrics of one split from its raw logits: the training loss of these, the rest of the readout's probabilities and decisions."""
+    started = time.perf_counter() if started is None else started
+    weights_N = split.weights.to(raw_NC.device)
+    training = loss.training
+    loss.eval()  # a loss that keeps statistics of training does not take these rows for it
+    loss_N = loss(raw_NC, split.targets.to(raw_NC.device))
+    loss.train(training)
     mean_loss = float((loss_N * weights_N).sum() / weights_N.sum())
-    logits, labels = logits_NC.cpu().numpy(), split.labels()
+    raw, labels = raw_NC.cpu().numpy(), split.labels()
     weights = split.weights.cpu().numpy() if split.weighted else None
-    metrics, per_class = evaluate(logits, labels, facts.task, facts.class_names, weights=weights)
+    logits, decided = readout.logits(raw), readout.decide(raw)
+    metrics, per_class = evaluate(logits, labels, facts.task, facts.class_names, weights=weights, decided=decided)
     return Evaluation(
         split=split.name,
         step=step,
         epoch=epoch,
         metrics={"loss": mean_loss, **metrics},
         per_class=per_class,
-        logits=logits.astype(np.float32),
+        logits=logits,
+        decided=decided,
         targets=labels,
         weights=weights,
         seconds=time.perf_counter() - started,

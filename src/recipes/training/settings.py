@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from recipes.config import Duration
 from recipes.config.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Range
 
+USUAL_EPOCHS, USUAL_STEPS = 10, 1000
+
 
 @dataclass(frozen=True)
 class EarlyStopping:
@@ -46,6 +48,7 @@ class Trainer:
     deterministic: bool = False
     eval_every: Duration | None = None  # null: each epoch, or where epochs are short every 50 updates (25 times in a run below 1,250)
     log_every: PositiveInt = 50  # updates between two log points
+    bn_recalibrate: Literal["auto"] | bool = "auto"  # batch norm's statistics from natural rows; auto: where training sees others
     threads: PositiveInt | None = None  # CPU threads; null: torch's choice
     progress: Literal["auto", "bar", "log", "off"] = "auto"
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
@@ -55,3 +58,11 @@ class Trainer:
     def window(self) -> int:
         """Samples of one update."""
         return self.batch_size * self.accumulate
+
+
+def total_steps(settings: Trainer, steps_per_epoch: int) -> int:
+    """Optimizer updates of the whole run: the smaller of the two limits. Without any, 10 epochs, or 1,000 updates where these are more."""
+    if settings.max_epochs is None:
+        return settings.max_steps or max(USUAL_EPOCHS * steps_per_epoch, USUAL_STEPS)
+    by_epochs = settings.max_epochs * steps_per_epoch
+    return by_epochs if settings.max_steps is None else min(by_epochs, settings.max_steps)

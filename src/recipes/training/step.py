@@ -9,18 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recipes.augmentation import Augment
 from recipes.data.batch import Batch
 from recipes.data.split import TrainSplit
 from recipes.losses.base import Loss
 from recipes.models.base import Model
+from recipes.randomness import generator
 from recipes.sampling.base import Plan, Sampler
 from recipes.training.precision import Precision
 from recipes.training.seeding import rng_state, set_rng_state
+
+Piece = Callable[[], Batch]
 
 
 @dataclass
@@ -38,6 +43,8 @@ class Gather:
         rows = self.plan.rows
         # The usual plan is every row once; looking rows up in it would be work for nothing on every step.
         self._identity = len(rows) == len(self.train) and bool((rows == np.arange(len(rows))).all())
+        if self.plan.made is not None:
+            self.train = self.train.with_made(self.plan.made.features, self.plan.made.levels, self.plan.made.labels)
 
     def rows(self, samples: np.ndarray) -> np.ndarray:
         return samples if self._identity else self.plan.rows[samples]
@@ -49,7 +56,10 @@ class Gather:
 
 
 class Step:
-    """Computes the gradient of a window: forward, selection, one reduction, backward. Updates nothing."""
+    """Computes the gradient of a window: forward, selection, one reduction, backward. Updates nothing.
+
+    weighted: whether the rows' weights weigh the loss; they do not where the sampler deals rows by weight already.
+    """
 
     def __init__(
         self,
@@ -57,39 +67,56 @@ class Step:
         model: Model,
         loss: Loss,
         miner: Sampler,
+        augment: Augment,
         gather: Gather,
         precision: Precision,
         batch_size: int,
+        seed: int,
+        weighted: bool,
     ) -> None:
-        self.forward, self.model, self.loss, self.miner = forward, model, loss, miner
-        self.gather, self.precision, self.batch_size = gather, precision, batch_size
+        self.forward, self.model, self.loss, self.miner, self.augment = forward, model, loss, miner, augment
+        self.gather, self.precision, self.batch_size, self.seed = gather, precision, batch_size, seed
         # Without a weight column the denominator is a count, which spares the small steps a few operations.
-        self._weights = None if not gather.train.weighted else gather.train.weights.cpu().numpy()
+        self._weights = gather.train.weights.cpu().numpy() if weighted else None
 
-    def __call__(self, window: np.ndarray, epoch: int) -> Tensor:
-        """Accumulate the window's gradient; returns its mean loss, detached, on the device."""
-        if len(window) <= self.batch_size:
-            return self._whole(window, epoch)
-        pieces = [window[i : i + self.batch_size] for i in range(0, len(window), self.batch_size)]
+    def __call__(self, window: np.ndarray, epoch: int, step: int) -> Tensor:
+        """Accumulate the window's gradient; returns its mean loss, detached, on the device. `step` counts the windows before this one."""
+        pieces = self._pieces(window, step)
+        if len(pieces) == 1:
+            return self._whole(window, pieces[0](), epoch)
+        if self.loss.batchwise:
+            return self._batchwise(window, pieces)
         keeps: list[Tensor | None] = self._select(pieces, epoch) if self.miner.mines else [None] * len(pieces)
         denominator = self._denominator(window, keeps)
         total = None
-        for samples, keep in zip(pieces, keeps, strict=True):
-            batch = self.gather(samples)
-            loss = self._weighted_sum(self._losses(batch)[1], batch, keep) / denominator
+        for piece, keep in zip(pieces, keeps, strict=True):
+            batch = piece()
+            loss = self._weighted_sum(self._per_sample(self.loss, self._logits(batch), batch), batch, keep) / denominator
             self.precision.backward(loss)
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
         return total
 
-    def _whole(self, window: np.ndarray, epoch: int) -> Tensor:
+    def _pieces(self, window: np.ndarray, step: int) -> list[Piece]:
+        """The micro-batches, each gathered when it is asked for; an augmented window is made as a whole and cut."""
+        cuts = range(0, len(window), self.batch_size)
+        if not self.augment.changes:
+            return [partial(self.gather, window[i : i + self.batch_size]) for i in cuts]
+        whole = self.augment(self.gather(window), generator(self.seed, "augment", step))
+        if len(cuts) == 1:
+            return [lambda: whole]
+        places = torch.arange(len(window), device=self.gather.device)
+        return [partial(whole.take, places[i : i + self.batch_size]) for i in cuts]
+
+    def _whole(self, window: np.ndarray, batch: Batch, epoch: int) -> Tensor:
         """The window in one pass: mining ranks by the losses of this pass."""
-        batch = self.gather(window)
-        logits_BC, loss_B = self._losses(batch)
+        logits_BC = self._logits(batch)
+        loss_B = self._per_sample(self.loss, logits_BC, batch)
         keep_B = None
         if self.miner.mines:
             with torch.no_grad():
-                keep_B = self.miner.select(self.loss.difficulty(logits_BC.detach(), batch.targets), epoch)
+                difficulty_B = self._per_sample(self.loss.difficulty, logits_BC.detach(), batch)
+                keep_B = self.miner.select(difficulty_B, batch.targets, epoch)
         if keep_B is None and self._weights is None:
             loss = loss_B.mean()  # the same number in one operation, which small models notice
         else:
@@ -97,10 +124,32 @@ class Step:
         self.precision.backward(loss)
         return loss.detach()
 
-    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _batchwise(self, window: np.ndarray, pieces: list[Piece]) -> Tensor:
+        """A loss that compares samples sees the logits of the whole window; their gradient then goes back piece by piece.
+
+        One more forward pass, without a graph, is what exactness costs here (Gao et al. 2021, gradient caching).
+        """
+        logits, batches = self._without_graph(pieces)
+        leaf_WC = torch.cat(logits).requires_grad_()
+        targets_W, weights_W = torch.cat([b.targets for b in batches]), torch.cat([b.weights for b in batches])
+        loss_W = self.loss(leaf_WC, targets_W)
+        loss = (loss_W.sum() if self._weights is None else (loss_W * weights_W).sum()) / self._denominator(window, [None])
+        (gradient_WC,) = torch.autograd.grad(loss, leaf_WC)
+        for batch, gradient_BC in zip(batches, gradient_WC.split([len(b) for b in batches]), strict=True):
+            logits_BC = self._logits(batch)
+            self.precision.backward((logits_BC * gradient_BC.to(logits_BC.dtype)).sum())
+        return loss.detach()
+
+    def _logits(self, batch: Batch) -> Tensor:
         with self.precision.autocast():
-            logits_BC = self.forward(batch)
-        return logits_BC, self.loss(logits_BC, batch.targets)
+            return self.forward(batch)
+
+    def _per_sample(self, function: Callable[[Tensor, Tensor], Tensor], logits_BC: Tensor, batch: Batch) -> Tensor:
+        """loss_B; of a mixture with two labels, that of either in its share."""
+        own_B = function(logits_BC, batch.targets)
+        if batch.share_B is None or batch.partner is None:
+            return own_B
+        return batch.share_B * own_B + (1 - batch.share_B) * function(logits_BC, batch.partner.targets)
 
     def _weighted_sum(self, loss_B: Tensor, batch: Batch, keep_B: Tensor | None) -> Tensor:
         if keep_B is not None:
@@ -120,21 +169,24 @@ class Step:
         return (torch.as_tensor(weights, device=keep.device) * keep).sum().clamp_min(np.finfo(np.float32).tiny)
 
     @torch.no_grad()
-    def _select(self, pieces: list[np.ndarray], epoch: int) -> list[Tensor | None]:
-        """Which samples count, ranked over the whole window: one more forward pass, with the dropout masks of the pass that follows."""
+    def _select(self, pieces: list[Piece], epoch: int) -> list[Tensor | None]:
+        """Which samples count, ranked over the whole window."""
+        logits, batches = self._without_graph(pieces)
+        scored = [self._per_sample(self.loss.difficulty, z, batch) for z, batch in zip(logits, batches, strict=True)]
+        keep = self.miner.select(torch.cat(scored), torch.cat([b.targets for b in batches]), epoch)
+        return [None] * len(pieces) if keep is None else list(keep.split([len(b) for b in batches]))
+
+    @torch.no_grad()
+    def _without_graph(self, pieces: list[Piece]) -> tuple[list[Tensor], list[Batch]]:
+        """One more forward pass, with the dropout masks of the pass that follows; running statistics move in that one only."""
         device = self.gather.device
         rng, buffers = rng_state(device), [b.clone() for b in self.model.buffers()]
-        scored = []
-        for samples in pieces:
-            batch = self.gather(samples)
-            with self.precision.autocast():
-                logits_BC = self.forward(batch)
-            scored.append(self.loss.difficulty(logits_BC, batch.targets))
+        batches = [piece() for piece in pieces]
+        logits = [self._logits(batch) for batch in batches]
         set_rng_state(rng, device)
         for buffer, saved in zip(self.model.buffers(), buffers, strict=True):
-            buffer.copy_(saved)  # running statistics of batch norm move in the second pass only
-        keep = self.miner.select(torch.cat(scored), epoch)
-        return [None] * len(pieces) if keep is None else list(keep.split([len(p) for p in pieces]))
+            buffer.copy_(saved)
+        return logits, batches
 
 
 class Ema:

@@ -31,6 +31,15 @@ class Stopper:
             self.waited += 1
         return improved
 
+    @property
+    def found(self) -> bool:
+        """Whether any evaluation was a number."""
+        return not math.isnan(self.best)
+
+    def forget(self) -> None:
+        """Start anew: what was seen before does not count."""
+        self.best, self.best_step, self.waited = math.nan, 0, 0
+
     def reason(self) -> str | None:
         """Why to stop now, or None."""
         if self.patience is None or self.waited < self.patience:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recipes.data.vectors import read_vectors
 from recipes.errors import ConfigError
-from recipes.models.vectors import read_vectors
 
 VOCABULARY = ("", "<unk>", "the", "été", "2", "cat")
 

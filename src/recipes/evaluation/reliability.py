@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from recipes.evaluation.decisions import log_probabilities, probabilities
+
+if TYPE_CHECKING:
+    from recipes.data.facts import Task
 
 BINS = 15
 
@@ -18,9 +25,10 @@ def expected_calibration_error(confidence_N: np.ndarray, right_N: np.ndarray, we
 def calibration_single(
     log_probabilities_NC: np.ndarray, probabilities_NC: np.ndarray, targets_N: np.ndarray, weights_N: np.ndarray
 ) -> dict[str, float]:
-    """log_loss, brier and ece of (N,) classes. Brier: of class 1 when there are two classes, else the sum over classes (0 to 2).
+    """log_loss, brier, ece and ece_classwise of (N,) classes. Brier: of class 1 when there are two, else the sum over classes (0 to 2).
 
-    ECE is of the top class: its probability is the confidence, and whether it is the true class is the outcome.
+    ECE is of the top class: its probability is the confidence, and whether it is the true class is the outcome. The classwise one holds the
+    probability of each class against its frequency and is the mean over classes (Kull et al. 2019), so that a rare class counts as much.
     """
     rows = np.arange(len(targets_N))
     own_N = probabilities_NC[rows, targets_N]
@@ -29,10 +37,12 @@ def calibration_single(
     else:
         squared_N = np.einsum("nc,nc->n", probabilities_NC, probabilities_NC) - 2 * own_N + 1
     top_N = probabilities_NC.argmax(axis=1)
+    classwise = [expected_calibration_error(each_N, targets_N == c, weights_N) for c, each_N in enumerate(probabilities_NC.T)]
     return {
         "log_loss": float(np.average(-log_probabilities_NC[rows, targets_N], weights=weights_N)),
         "brier": float(np.average(squared_N, weights=weights_N)),
         "ece": expected_calibration_error(probabilities_NC[rows, top_N], top_N == targets_N, weights_N),
+        "ece_classwise": float(np.mean(classwise)),
     }
 
 
@@ -52,3 +62,20 @@ def calibration_multilabel(
         "brier": float(np.average(squared_NC.mean(axis=1), weights=weights_N)),
         "ece": float(np.mean(errors)),
     }
+
+
+def calibration_summary(logits_NC: np.ndarray, targets: np.ndarray, task: Task, weights: np.ndarray | None = None) -> dict[str, float]:
+    """log_loss, ece and brier of (N, C) logits, for a table of before and after. Targets are (N,) classes, or (N, C) for multi-label.
+
+    NaN where there are no rows or a logit is NaN.
+    """
+    logits_NC, targets = np.asarray(logits_NC), np.asarray(targets)
+    weights_N = np.ones(len(targets)) if weights is None else np.asarray(weights, dtype=np.float64)
+    probabilities_NC = probabilities(logits_NC, task)
+    if weights_N.sum() <= 0 or np.isnan(probabilities_NC).any():
+        return dict.fromkeys(("log_loss", "ece", "brier"), float("nan"))
+    if task == "multilabel":
+        scores = calibration_multilabel(logits_NC, probabilities_NC, targets >= 0.5, weights_N)
+    else:
+        scores = calibration_single(log_probabilities(logits_NC), probabilities_NC, targets, weights_N)
+    return {name: scores[name] for name in ("log_loss", "ece", "brier")}
