@@ -4,6 +4,7 @@
     python scripts/benchmark.py loop textcnn       a small MLP and a TextCNN: this loop against one written by hand
     python scripts/benchmark.py encode             reading, tokenising and encoding 120,000 rows from a cold cache
     python scripts/benchmark.py encode path=x.csv  the same for a CSV of yours with a text and a label column
+    python scripts/benchmark.py samplers           an epoch of each index sampler on a million rows; SMOTE beside imbalanced-learn's
     python scripts/benchmark.py svc                TF-IDF and LinearSVC on the default data, on the splits of seeds 0, 1 and 2
     python scripts/benchmark.py startup            --help, --cfg job, and the first optimizer step of the default job
 
@@ -28,7 +29,7 @@ from recipes.cli.compose import composed
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS, FEATURES, BATCH, EPOCHS = 64_000, 30, 64, 2
-NAMES = ("loop", "textcnn", "encode", "startup", "svc")
+NAMES = ("loop", "textcnn", "encode", "startup", "svc", "samplers")
 
 
 def interleaved(runs: int, timed: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
@@ -292,6 +293,10 @@ def main() -> None:
         for name in chosen:
             if name == "encode":
                 encode(work, runs, options.get("path"))
+            elif name == "samplers":
+                from benchmark_samplers import samplers
+
+                samplers(runs)
             else:
                 {"loop": loop, "textcnn": textcnn, "startup": startup, "svc": svc}[name](work, runs)
 

@@ -217,3 +217,46 @@ def test_a_rare_class_that_is_dealt_four_times_as_often_is_moved(train: Callable
     given = ("data=file", "data.path=rows.csv", "model=mlp", "sampler=repeat_factor", "loss=weighted_ce", "loss.weights=[1,3]", *SHORT)
     outcome = train(*given)
     assert (outcome.code, "both together count twice" in outcome.err) == (2, True), outcome.err
+
+
+def table(path: Path, counts: dict[str, int]) -> list[str]:
+    rng = np.random.default_rng(0)
+    rows = [f"{rng.normal():.4f},{name}" for name, count in counts.items() for _ in range(count)]
+    path.write_text("\n".join(["x,label", *rows]) + "\n")
+    return ["data=file", f"data.path={path}", "data.label=label", "data.duplicates=keep", "data.val_fraction=0.1", "data.test_fraction=0"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "typed", "told"),
+    [
+        ({"b": 900, "p": 100}, ["threshold=f1"], ["validation has 10 rows of the rarer side, so threshold=f1 will change no decision"]),
+        ({"b": 900, "p": 100}, ["threshold=f1", "threshold.min_positives=10"], []),
+        ({"b": 900, "p": 100}, ["threshold=cost"], []),
+        ({"b": 900, "p": 100}, ["threshold=none"], []),
+        (
+            {"b": 700, "m": 600, "p": 100},
+            ["threshold=offsets"],
+            ["1 of 3 classes have too few rows in validation for a choice of their own by threshold=offsets: p"],
+        ),
+        ({"b": 700, "m": 600, "p": 100}, ["threshold=offsets", "threshold.min_positives=0"], []),
+    ],
+)
+def test_too_few_rows_for_a_threshold_are_told_before_training(
+    job: Callable[..., Job], tmp_path: Path, counts: dict[str, int], typed: list[str], told: list[str]
+) -> None:
+    found = [note for note in job(*table(tmp_path / "few.csv", counts), *typed).notes if note.startswith("warning: ")]
+    advice = "; give validation more rows, or lower threshold.min_positives=50"
+    assert found == [f"warning: {text}{advice}" for text in told]
+
+
+def test_labels_have_rarer_sides_of_their_own(job: Callable[..., Job], tmp_path: Path) -> None:
+    """Of 100 validation rows, about 97 have label a, 50 label b and 3 label c."""
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{rng.normal():.4f},{';'.join(n for n, s in zip('abc', (0.97, 0.5, 0.03), strict=True) if rng.random() < s)}" for _ in range(1000)
+    ]
+    (tmp_path / "tags.csv").write_text("\n".join(["x,tags", *rows]) + "\n")
+    given = ["data=file", f"data.path={tmp_path / 'tags.csv'}", "data.label=tags", "data.label_separator=';'", "loss=bce"]
+    own = job(*given, "threshold=per_label", "threshold.min_positives=20").notes
+    assert any("2 of 3 labels have too few rows in validation for a choice of their own by threshold=per_label: a, c" in n for n in own)
+    assert not any("too few" in note or "rarer side" in note for note in job(*given, "threshold=f1", "threshold.min_positives=20").notes)

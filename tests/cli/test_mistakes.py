@@ -99,7 +99,7 @@ COLUMNS = {
     "data.positive=x": "data.positive: there is no class 'x'; allowed: n, p",
     "data.limit=1": "data.limit=1 is fewer rows than there are classes (2)",
     "data.fold=7": "data.fold=7: folds are numbered from 0 to 4",
-    "loss.alpha=[0.1,0.2,0.3]": "loss.alpha: 3 weights for 2 classes (n, p)",
+    "loss.alpha=[0.1,0.2,0.3]": "loss.alpha: 3 weights for 2 classes (n, p); give one for each class, or a scheme such as balanced",
     "model=fasttext": "model: it reads sequences of words, but the data is a table of columns\n  use a model for tables: model=mlp",
 }
 

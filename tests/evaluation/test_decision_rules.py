@@ -27,6 +27,7 @@ from recipes.evaluation import (
     confusion_matrix,
     evaluate,
 )
+from recipes.evaluation.ascent import OBJECTIVES, resampled
 
 NAMES = ("no", "yes")
 
@@ -281,6 +282,60 @@ def test_offsets_for_balanced_accuracy_undo_the_prior():
     prior = share.mean(axis=0)
     found = rule.offsets_C - rule.offsets_C[0]
     np.testing.assert_allclose(found, np.log(prior[0]) - np.log(prior), atol=0.1)
+
+
+def prior_draw(rows, seed):
+    """Rows whose logits are their log-probabilities: the best offsets for balanced accuracy are -log prior, up to a constant."""
+    own = np.random.default_rng(seed)
+    share = own.dirichlet([3, 1, 0.5], rows)
+    return np.log(share + 1e-12), (share.cumsum(axis=1) < own.random((rows, 1))).sum(axis=1)
+
+
+def test_the_interval_of_offsets_covers_and_narrows_with_rows():
+    truth = np.log(4.5) - np.log([3, 1, 0.5])
+    rules = [
+        Offsets(objective="balanced_accuracy", bootstrap=80).fit(*prior_draw(800, seed), "multiclass", tuple("abc"), None, rng())
+        for seed in range(30)
+    ]
+    inside = []
+    for rule in rules:
+        low, high = rule.interval - rule.offsets_C.mean() + truth.mean()
+        assert ((rule.interval[0] <= rule.offsets_C) & (rule.offsets_C <= rule.interval[1])).mean() >= 2 / 3
+        inside.append((low <= truth) & (truth <= high))
+    assert np.mean(inside) > 0.8
+    large = Offsets(objective="balanced_accuracy").fit(*prior_draw(12_800, 0), "multiclass", tuple("abc"), None, rng())
+    assert large.interval.shape == (2, 3)
+    assert np.diff(large.interval, axis=0).mean() < np.mean([np.diff(rule.interval, axis=0) for rule in rules]) / 1.5
+    span = f"(95 % bootstrap {large.interval[0].min():.3f} to {large.interval[1].max():.3f} over all classes)"
+    assert span in large.describe("multiclass")
+
+
+@pytest.mark.parametrize("objective", ["f1_macro", "g_mean", "mcc"])
+def test_resamples_of_offsets_leave_the_rule_as_it_is(objective):
+    logits, targets = three(400)
+    least = int(np.bincount(targets)[2]) + 1
+    rules = [
+        Offsets(objective=objective, bootstrap=times, min_positives=least).fit(logits, targets, "multiclass", tuple("abc"), None, rng())
+        for times in (0, 20, 20)
+    ]
+    assert rules[0].interval is None
+    for rule in rules:
+        np.testing.assert_array_equal(rule.offsets_C, rules[0].offsets_C)
+    np.testing.assert_array_equal(rules[1].interval, rules[2].interval)
+    assert rules[1].interval[:, 2].tolist() == [0, 0], "a class that keeps 0 keeps it"
+    assert (rules[1].interval[1] > rules[1].interval[0])[:2].any()
+
+
+def test_a_resample_is_a_fit_of_repeated_rows():
+    """Counts as weights, against the rows themselves as often: the same single sweep from the same offsets."""
+    logits, targets = three(300, seed=2)
+    start, free = np.array([0.0, 0.4, 1.1]), np.array([1, 2])
+    counts = np.random.default_rng(5).integers(0, 4, 300)
+    objective, rows = OBJECTIVES["balanced_accuracy"], np.repeat(np.arange(300), counts)
+    (found,) = resampled(logits, targets, np.ones(300), objective, free, start, [counts.astype(float)])
+    (same,) = resampled(logits[rows], targets[rows], np.ones(len(rows)), objective, free, start, [np.ones(len(rows))])
+    np.testing.assert_allclose(found, same, atol=1e-9)
+    assert found[0] == 0
 
 
 def test_classes_with_few_rows_keep_their_logit():

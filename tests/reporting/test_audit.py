@@ -61,6 +61,11 @@ def test_a_late_start_and_notes() -> None:
     ]
 
 
+def test_a_note_may_be_a_warning() -> None:
+    told = audit_lines(audit(PLAIN.ledger, [10, 900, 90], ("warning: few rows", "some warning: none")), FACTS)
+    assert told[1:] == [("warning", "few rows"), ("note", "some warning: none")]
+
+
 @pytest.mark.parametrize(("dealt", "warned"), [(200, False), (201, True), (3330, True)])
 def test_a_row_that_is_dealt_above_20_times_an_epoch_is_warned_of(dealt: int, warned: bool) -> None:
     """10 rows of the class, so 200 samples are 20 each."""

@@ -77,6 +77,35 @@ def test_rare_classes_cycle_and_the_others_give_way_in_proportion() -> None:
     assert set(majority.values()) == {1}
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    size=st.integers(1, 20),
+    least=st.integers(0, 3),
+    seed=st.integers(0, 10),
+)
+def test_no_row_comes_again_before_its_class_was_seen_batch_by_batch(counts: list[int], size: int, least: int, seed: int) -> None:
+    labels, batches = deal(StratifiedBatch("multiclass", min_per_class=least), counts, size, seed)
+    times = np.zeros(len(labels), np.int64)
+    for positions in batches:
+        np.add.at(times, positions, 1)
+        for which in range(len(counts)):
+            assert np.ptp(times[labels == which]) <= 1
+
+
+def test_every_row_is_as_likely_to_come_in_every_batch() -> None:
+    first = np.zeros(100)
+    labels = np.repeat([0, 1, 2], [70, 23, 7])
+    sampler = StratifiedBatch("multiclass")
+    for seed in range(1500):
+        first[next(iter(sampler.batches(Plan(np.arange(100)), labels, 20, np.random.default_rng(seed))))] += 1
+    shares = first / 1500
+    for which, rows in enumerate((70, 23, 7)):
+        own = shares[labels == which]
+        assert abs(own.sum() - 20 * rows / 100) < 0.1
+        assert np.abs(own - own.mean()).max() < 4.5 * np.sqrt(0.2 * 0.8 / 1500)
+
+
 def test_extras_are_spread_over_the_epoch() -> None:
     labels, batches = deal(StratifiedBatch("binary", min_per_class=0), [950, 50], 10, seed=3)  # a positive in every other batch
     where = np.flatnonzero(held(labels, batches, 2)[:, 1])
@@ -101,8 +130,14 @@ def test_share_of_positives_without_any() -> None:
 
 
 def test_classes_are_mixed_within_a_batch() -> None:
-    labels, batches = deal(StratifiedBatch("binary"), [500, 500], 100)
-    assert all(len(set(labels[b[:20]])) == 2 for b in batches)
+    """A batch may be cut into pieces where memory asks for it: each should hold its share of the classes."""
+    labels, batches = deal(StratifiedBatch("multiclass"), [400, 400, 160, 40], 100)
+    for positions in batches:
+        pieces = held(labels, np.split(positions, 4), 4)
+        assert (np.abs(pieces - np.array([10, 10, 4, 1])) <= 1).all()
+    labels, batches = deal(StratifiedBatch("multiclass"), [30] * 20, 20)  # one of each: not all of them in the middle
+    order = np.array([labels[positions] for positions in batches])
+    assert (np.sort(order) == np.arange(20)).all()
 
 
 def test_refusals_and_warning(caplog: pytest.LogCaptureFixture) -> None:

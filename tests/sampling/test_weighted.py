@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from recipes.data.stores import DenseStore
 from recipes.errors import ConfigError
 from recipes.randomness import generator
 from recipes.sampling import Plan, RepeatFactor, Sampler, Weighted, times_dealt
-from recipes.sampling.systematic import draw, edges, rounded
+from recipes.sampling.systematic import draw, drawn, edges, rounded
 
 
 def split(weights: np.ndarray | None, rows: int) -> TrainSplit:
@@ -74,6 +75,18 @@ class Last(np.random.Generator):
 def test_the_largest_draw_adds_no_sample() -> None:
     for rows in (3, 1000, 99_999):
         assert draw(edges(np.ones(rows), rows), Last(np.random.PCG64(0))).sum() == rows
+
+
+@pytest.mark.parametrize("make", [np.random.default_rng, lambda seed: Last(np.random.PCG64(seed))], ids=["usual", "largest"])
+def test_what_is_drawn_is_drawn_so_often(make: Callable[[int], np.random.Generator]) -> None:
+    weights = np.random.default_rng(0).gamma(0.3, size=2000)
+    weights[[0, 1, 700, -2, -1]] = 0
+    for total in (1, 5, 2000, 30_000):
+        ends = edges(weights, total)
+        for seed in range(20):
+            found = drawn(ends, make(seed))
+            np.testing.assert_array_equal(found, np.repeat(np.arange(2000), draw(ends, make(seed))))
+            assert found.dtype == np.int64
 
 
 @pytest.mark.parametrize("expected", [[0.25, 0.5, 0.25], [3.0, 0.1, 0.9], [2.0, 5.0], [0.2] * 5 + [1e6 + 0.5, 0.5], [0.0, 0.0]])

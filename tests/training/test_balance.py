@@ -137,6 +137,13 @@ def test_before_a_deferred_start_rows_are_natural() -> None:
     assert found.ledger(loss).trivial
 
 
+@pytest.mark.parametrize(("rare", "shifted"), [(0.0004, False), (0.000403, False), (0.00042, True), (0.0002, True), (0.0, True)])
+def test_a_rare_class_is_moved_by_ratios(rare: float, shifted: bool) -> None:
+    """None of these differs from 0.0004 by as much as a thousandth; a class without rows has no share to move."""
+    shares = [np.array([1 - share, share, 0.0]) for share in (0.0004, rare)]
+    assert Balance("multiclass", *shares, np.zeros(3, np.int64), 0).shifted is shifted
+
+
 def test_two_classes_are_a_binary_task() -> None:
     split = train()
     split.num_classes = 2

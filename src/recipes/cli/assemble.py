@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from recipes.evaluation import check_monitor, direction
 from recipes.losses import Loss
 from recipes.models import Model
 from recipes.optim import Schedule, make_clip, make_optimizer
+from recipes.priors import Ledger
 from recipes.randomness import generator
-from recipes.sampling import Deferred, Moment, Sampler
-from recipes.training.balance import weigh
+from recipes.sampling import Deferred, Moment, Plan, Sampler
+from recipes.training.balance import Balance, weigh
 from recipes.training.events import Listener
 from recipes.training.job import Job
 from recipes.training.precision import Precision
@@ -28,6 +30,8 @@ from recipes.training.seeding import seed_everything
 from recipes.training.settings import total_steps
 from recipes.training.step import Gather
 from recipes.training.stopping import Stopper
+
+T = TypeVar("T")
 
 
 def read_data(settings: Settings) -> tuple[Dataset, Needs]:
@@ -43,70 +47,126 @@ def needs_of(settings: Settings) -> Needs:
     return resolve(Model, settings.group("model"), "model", settings.top.trust).needs(settings.group("model"))
 
 
+@dataclass(frozen=True)
+class _Dealing:
+    """What is dealt, how long that takes, and from which update on it is rebalanced. labels: targets of the plan's samples."""
+
+    sampler: Sampler
+    mining: Sampler
+    augment: Augment
+    plan: Plan
+    labels: np.ndarray
+    steps_per_epoch: int
+    total_steps: int
+    starts_at: int
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The components of a run, and what was adapted to fit them together."""
+
+    model: Model
+    initial: Ledger | None
+    dealing: _Dealing
+    schedule: Schedule
+    balance: Balance
+    loss: Loss
+    notes: list[str]
+
+
 def assemble(settings: Settings, data: Dataset, run_dir: Path, listener: Listener) -> Job:
     """Build every component from its settings and the facts of the data. Raises ConfigError where they do not fit together."""
-    trainer, seed, device, trust = settings.trainer, settings.top.seed, settings.device, settings.top.trust
+    trainer, device, optimizer = settings.trainer, settings.device, settings.group("optimizer")
     best, stopper = _stoppers(settings, data.facts.task)
-    facts = data.facts.as_dict() | _forms(settings, data)
-    seed_everything(seed, trainer.deterministic)
-    model = build(Model, settings.group("model"), "model", facts=facts, trust=trust)
-    initial = initialise(model, settings, data)
-    model.to(device)
-    sampler = build(Sampler, settings.group("sampler"), "sampler", facts=facts, trust=trust)
-    # What deals the rows as they are needs no deferral, and its stream then is that of the plain run.
-    natural = type(sampler).batches is Sampler.batches and type(sampler).resample is Sampler.resample
-    deferred = Deferred(sampler, 0) if settings.top.reweight.start is not None and not natural else None
-    sampler = deferred or sampler
-    mining = build(Sampler, settings.group("mining"), "mining", facts=facts, trust=trust)
-    augment = build(Augment, settings.group("augment"), "augment", facts=facts, trust=trust)
-    plan = sampler.resample(data.train, generator(seed, "resample"))
-    labels = plan.labels(data.train.labels())
-    steps_per_epoch = sampler.steps_per_epoch(plan, labels, trainer.window)
-    steps = total_steps(trainer, steps_per_epoch)
-    starts_at = _starts_at(settings, steps_per_epoch, steps)
-    if deferred is not None:
-        deferred.start_step = starts_at
-    length = {"steps_per_epoch": steps_per_epoch, "total_steps": steps}
-    schedule = build(Schedule, settings.group("scheduler"), "scheduler", facts=length, trust=trust)
-    if schedule.observes and data.val is None:
-        raise ConfigError("scheduler=plateau follows a validation metric, and the data has no validation split")
-    reasons = tuple(part.approximate for part in (sampler, mining, augment) if part.approximate) + inexact(settings)
-    balance = weigh(sampler, plan, labels, data.train, trainer.window, seed, Moment(steps, steps), reasons)
-    facts |= {"sampled_counts": balance.dealt_C, "sampled_rows": balance.dealt_rows}
-    loss = build(Loss, settings.group("loss"), "loss", facts=facts, trust=trust).to(device)
-    notes = check_built(settings, data, plan, augment, loss, balance, balance.ledger(loss))
+    parts = _parts(settings, data)
+    dealing, balance, model = parts.dealing, parts.balance, parts.model
     return Job(
         run_dir=run_dir,
         config=settings.identity(),
         settings=trainer,
-        seed=seed,
+        seed=settings.top.seed,
         facts=data.facts,
         model=model,
-        loss=loss,
-        sampler=sampler,
-        miner=mining if mining.mines else sampler,
-        optimizer=make_optimizer(settings.group("optimizer"), model, trust=trust),
-        schedule=schedule,
+        loss=parts.loss,
+        sampler=dealing.sampler,
+        miner=dealing.mining if dealing.mining.mines else dealing.sampler,
+        optimizer=make_optimizer(optimizer, model, trust=settings.top.trust),
+        schedule=parts.schedule,
         clip=make_clip(trainer.clip, trainer.clip_value, model),
-        augment=augment,
-        gather=Gather(data.train.to(device), plan),
-        labels=labels,
-        weighted=data.train.weighted and not sampler.consumes_weights,
+        augment=dealing.augment,
+        gather=Gather(data.train.to(device), dealing.plan),
+        labels=dealing.labels,
+        weighted=data.train.weighted and not dealing.sampler.consumes_weights,
         balance=balance,
         recalibrate=balance.shifted if trainer.bn_recalibrate == "auto" else trainer.bn_recalibrate,
         val=None if data.val is None else data.val.to(device),
         precision=Precision(trainer.precision, device),
         best=best,
         stopper=stopper,
-        steps_per_epoch=steps_per_epoch,
-        total_steps=steps,
+        steps_per_epoch=dealing.steps_per_epoch,
+        total_steps=dealing.total_steps,
         listener=listener,
-        initial=initial,
-        starts_at=starts_at,
-        notes=notes,
-        sam_rho=settings.group("optimizer").get("sam_rho"),
-        sam_adaptive=bool(settings.group("optimizer").get("sam_adaptive")),
+        initial=parts.initial,
+        starts_at=dealing.starts_at,
+        notes=parts.notes,
+        sam_rho=optimizer.get("sam_rho"),
+        sam_adaptive=bool(optimizer.get("sam_adaptive")),
     )
+
+
+def _parts(settings: Settings, data: Dataset) -> _Parts:
+    """In this order: each is built from facts that those before it make, and torch's global generator is drawn from on the way."""
+    facts = data.facts.as_dict() | _forms(settings, data)
+    seed_everything(settings.top.seed, settings.trainer.deterministic)
+    model = _build(Model, "model", settings, facts)
+    initial = initialise(model, settings, data)
+    model.to(settings.device)
+    dealing = _dealing(settings, data, facts)
+    schedule = _schedule(settings, data, dealing)
+    balance = _balance(settings, data, dealing)
+    loss = _build(Loss, "loss", settings, facts | {"sampled_counts": balance.dealt_C, "sampled_rows": balance.dealt_rows})
+    loss = loss.to(settings.device)
+    notes = check_built(settings, data, dealing.plan, dealing.augment, loss, balance, balance.ledger(loss))
+    return _Parts(model, initial, dealing, schedule, balance, loss, notes)
+
+
+def _dealing(settings: Settings, data: Dataset, facts: dict[str, Any]) -> _Dealing:
+    sampler = _build(Sampler, "sampler", settings, facts)
+    # What deals the rows as they are needs no deferral, and its stream then is that of the plain run.
+    natural = type(sampler).batches is Sampler.batches and type(sampler).resample is Sampler.resample
+    deferred = Deferred(sampler, 0) if settings.top.reweight.start is not None and not natural else None
+    sampler = deferred or sampler
+    mining = _build(Sampler, "mining", settings, facts)
+    augment = _build(Augment, "augment", settings, facts)
+    plan = sampler.resample(data.train, generator(settings.top.seed, "resample"))
+    labels = plan.labels(data.train.labels())
+    steps_per_epoch = sampler.steps_per_epoch(plan, labels, settings.trainer.window)
+    steps = total_steps(settings.trainer, steps_per_epoch)
+    starts_at = _starts_at(settings, steps_per_epoch, steps)
+    if deferred is not None:
+        deferred.start_step = starts_at
+    return _Dealing(sampler, mining, augment, plan, labels, steps_per_epoch, steps, starts_at)
+
+
+def _schedule(settings: Settings, data: Dataset, dealing: _Dealing) -> Schedule:
+    length = {"steps_per_epoch": dealing.steps_per_epoch, "total_steps": dealing.total_steps}
+    schedule = _build(Schedule, "scheduler", settings, length)
+    if schedule.observes and data.val is None:
+        raise ConfigError("scheduler=plateau follows a validation metric, and the data has no validation split")
+    return schedule
+
+
+def _balance(settings: Settings, data: Dataset, dealing: _Dealing) -> Balance:
+    """The class shares of an epoch at the end of training, which is what the weights come to fit."""
+    changing = (dealing.sampler, dealing.mining, dealing.augment)
+    reasons = tuple(part.approximate for part in changing if part.approximate) + inexact(settings)
+    end = Moment(dealing.total_steps, dealing.total_steps)
+    window, seed = settings.trainer.window, settings.top.seed
+    return weigh(dealing.sampler, dealing.plan, dealing.labels, data.train, window, seed, end, reasons)
+
+
+def _build(kind: type[T], group: str, settings: Settings, facts: dict[str, Any]) -> T:
+    return build(kind, settings.group(group), group, facts=facts, trust=settings.top.trust)
 
 
 def _forms(settings: Settings, data: Dataset) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import numpy as np
@@ -11,22 +12,23 @@ from recipes.augmentation import Augment
 from recipes.cli.compatibility import chosen_on_validation, has_batch_norm, reads_probabilities
 from recipes.cli.settings import Settings
 from recipes.config import build, resolve
-from recipes.data import Dataset
+from recipes.data import Dataset, Task
 from recipes.errors import ConfigError
-from recipes.evaluation import Calibration, NoCalibration, Threshold
+from recipes.evaluation import Calibration, NoCalibration, PerLabel, Threshold
 from recipes.losses import Loss
 from recipes.priors import Ledger
+from recipes.reporting.formatting import shorten
 from recipes.sampling import HardNegatives, Plan, Sampler
 from recipes.training.balance import Balance
 
 log = logging.getLogger(__name__)
-_MOVED = np.log(1.25)  # a class that is dealt a quarter more or less often than it occurs
+_MOVED = math.log(1.25)  # a class that is dealt a quarter more or less often than it occurs
 _SCHEMES = ("weights", "pos_weight", "alpha")  # settings of losses that name a scheme of weights, or hold weights as numbers
 
 
 def check_built(settings: Settings, data: Dataset, plan: Plan, augment: Augment, loss: Loss, balance: Balance, ledger: Ledger) -> list[str]:
-    """Raise ConfigError for parts that do not fit together on this data; returns notes of what was adapted, for the audit."""
-    balanced = _is_moved(balance)
+    """Raise ConfigError for parts that do not fit together on this data; returns notes and warnings for the audit."""
+    balanced = balance.moved > _MOVED
     if balanced and loss.explicit_weights and loss.rebalances and not settings.top.allow_double_correction:
         raise ConfigError(
             "sampler and loss: the sampler balances the classes, and the loss was given weights as numbers: both together count twice; use "
@@ -48,7 +50,40 @@ def check_built(settings: Settings, data: Dataset, plan: Plan, augment: Augment,
             "sampler=hard_negatives: an untrained network cannot tell hard negatives from others, and none was given to start from; "
             "use scripts/mine.py run=<run directory>, or reweight.start=50%"
         )
-    return _notes(settings, loss, balance, balanced)
+    return _notes(settings, loss, balance, balanced) + _too_few(settings, data)
+
+
+def _too_few(settings: Settings, data: Dataset) -> list[str]:
+    """A warning where validation has too few rows to choose the threshold by, which the fit after training says as well: too late.
+
+    Of all rows; where a fitted calibration takes half of them, the fit may find too few even so.
+    """
+    threshold, val = _readout_parts(settings)[1], data.val
+    least = getattr(threshold, "min_positives", None)
+    if not threshold.chooses or val is None or least is None:
+        return []
+    task, names = data.facts.task, data.facts.class_names
+    rows_K = _rarer(val.labels()[val.weights.cpu().numpy() > 0], task, len(names), isinstance(threshold, PerLabel))
+    few = np.flatnonzero(rows_K < max(least, 1))
+    if len(few) == 0:
+        return []
+    if len(rows_K) == 1:
+        what = f"validation has {rows_K[0]:,} rows of the rarer side, so threshold={threshold.name} will change no decision"
+    else:
+        some = ", ".join(shorten(names[c], 30) for c in few[:5]) + ", ..." * (len(few) > 5)
+        noun = "classes" if task == "multiclass" else "labels"
+        alone = f"for a choice of their own by threshold={threshold.name}"
+        what = f"{len(few)} of {len(names)} {noun} have too few rows in validation {alone}: {some}"
+    return [f"warning: {what}; give validation more rows, or lower threshold.min_positives={least}"]
+
+
+def _rarer(targets: np.ndarray, task: Task, num_classes: int, per_label: bool) -> np.ndarray:
+    """(K,) rows that each of K choices hangs on: a class has its own, a cut those of its rarer side."""
+    if task == "multiclass":
+        return np.bincount(targets, minlength=num_classes)
+    positive = targets > 0
+    axis = 0 if per_label else None
+    return np.atleast_1d(np.minimum(positive.sum(axis=axis), (~positive).sum(axis=axis)))
 
 
 def _notes(settings: Settings, loss: Loss, balance: Balance, balanced: bool) -> list[str]:
@@ -66,13 +101,6 @@ def _notes(settings: Settings, loss: Loss, balance: Balance, balanced: bool) -> 
         else:
             notes.append("batch norm's statistics are taken from rows as they are before each evaluation: trainer.bn_recalibrate")
     return notes
-
-
-def _is_moved(balance: Balance) -> bool:
-    """By ratios: a class of a thousandth that is dealt ten times as often is moved by less than a hundredth."""
-    known_C = balance.natural_C > 0
-    with np.errstate(divide="ignore"):
-        return bool(np.abs(np.log(balance.sampled_C[known_C] / balance.natural_C[known_C])).max(initial=0.0) > _MOVED)
 
 
 def _check_mixtures(plan: Plan, augment: Augment, data: Dataset) -> None:

@@ -65,7 +65,7 @@ def prepare(source: Source, features: Features, needs: Needs, task: Task | None,
 
 def _encode(tables: Tables, features: Features, needs: Needs) -> Dataset:
     """Fit on train, then encode every split."""
-    kind, train = encoder_class(tables.modality, needs), tables.train
+    kind, train = encoder_class(tables.modality, needs, features), tables.train
     encoder, store, notes = kind.fit(train.text if tables.modality == "text" else train.features, features, needs, train.rows)
     splits: dict[str, Split] = {"train": TrainSplit("train", store, train.targets, train.weights)}
     for table in (tables.val, tables.test):

@@ -68,14 +68,16 @@ class Encoder:
         raise NotImplementedError
 
 
-def encoder_class(modality: Modality, needs: Needs) -> type[Encoder]:
+def encoder_class(modality: Modality, needs: Needs, features: Features) -> type[Encoder]:
     """The encoder that makes what a model needs from this kind of data."""
     from recipes.data.tabular import TabularEncoder
     from recipes.data.tfidf import TfidfEncoder
+    from recipes.data.tfidf_joint import JointTfidfEncoder
     from recipes.data.tokens import TokenEncoder
 
     if modality == "text":
-        return TokenEncoder if needs.representation == "tokens" else TfidfEncoder
+        dense = TfidfEncoder if features.tfidf_chars is None else JointTfidfEncoder
+        return TokenEncoder if needs.representation == "tokens" else dense
     if needs.representation == "tokens":
         raise ConfigError(
             "model: it reads sequences of words, but the data is a table of columns\n"
@@ -89,7 +91,8 @@ def load_encoder(settings: dict[str, Any], arrays: Arrays) -> Encoder:
     """The encoder behind a saved state."""
     from recipes.data.tabular import TabularEncoder
     from recipes.data.tfidf import TfidfEncoder
+    from recipes.data.tfidf_joint import JointTfidfEncoder
     from recipes.data.tokens import TokenEncoder
 
-    kinds: dict[str, type[Encoder]] = {kind.kind: kind for kind in (TokenEncoder, TfidfEncoder, TabularEncoder)}
+    kinds: dict[str, type[Encoder]] = {kind.kind: kind for kind in (TokenEncoder, TfidfEncoder, JointTfidfEncoder, TabularEncoder)}
     return kinds[settings["kind"]].from_state(settings, arrays)

@@ -22,6 +22,7 @@ class Features:
     max_length: PositiveInt | None = 1000
 
     tfidf_ngrams: PositiveInt = 2
+    tfidf_chars: PositiveInt | None = None
     tfidf_min_df: PositiveInt = 2
     tfidf_max_features: PositiveInt | None = None
     tfidf_sublinear: bool = True

@@ -19,9 +19,9 @@ class Rule:
     """How classes are decided: from natural logits with offsets or costs, or as the network was trained where both are None.
 
     name: the option of `threshold`. offsets_C: added to the natural logits; those of a threshold t are -logit(t). costs_CC: what deciding
-    (across) costs for a true class (down). interval: (2,) thresholds or, with one for each label, (2, C): 95 % of bootstrap resamples.
-    objective, value: what was maximised on validation (for costs: minimised), and how far. reason: why the option was not followed, or not
-    in full.
+    (across) costs for a true class (down). interval: 95 % of bootstrap resamples: (2,) thresholds, or (2, C) with
+    one for each label, or (2, C) offsets of several classes. objective, value: what was maximised on validation (for costs: minimised),
+    and how far. reason: why the option was not followed, or not in full.
     """
 
     name: str = "none"
@@ -72,7 +72,7 @@ class Rule:
         else:
             what = f"positive from p >= {_span(self.thresholds(task))}"
         if self.interval is not None:
-            over = " over all labels" * (self.interval.ndim == 2)
+            over = f" over all {'classes' if task == 'multiclass' else 'labels'}" * (self.interval.ndim == 2)
             what += f" (95 % bootstrap {self.interval[0].min():.3f} to {self.interval[1].max():.3f}{over})"
         if self.value is not None:
             what += f"; {self.objective} on validation {self.value:.4g}"

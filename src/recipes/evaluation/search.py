@@ -118,11 +118,11 @@ def resampled_cuts(
     return np.array(cuts)
 
 
-def stratified(positive_N: np.ndarray, times: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """How often each row comes in `times` resamples with replacement that keep the number of rows of both sides."""
-    sides = [np.flatnonzero(positive_N), np.flatnonzero(~positive_N)]
+def stratified(side_N: np.ndarray, times: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """How often each row comes in `times` resamples with replacement that keep the number of rows of each side, or of each class."""
+    sides = [np.flatnonzero(side_N == side) for side in np.unique(side_N)[::-1]]
     for _ in range(times):
-        counts_N = np.zeros(len(positive_N))
+        counts_N = np.zeros(len(side_N))
         for rows in sides:
             counts_N[rows] = np.bincount(rng.integers(len(rows), size=len(rows)), minlength=len(rows))
         yield counts_N

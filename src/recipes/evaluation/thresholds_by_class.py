@@ -14,7 +14,7 @@ import numpy as np
 from recipes.config.types import NonNegativeInt, PositiveFloat, PositiveInt
 from recipes.errors import ConfigError
 from recipes.evaluation import search
-from recipes.evaluation.ascent import OBJECTIVES, ascend
+from recipes.evaluation.ascent import OBJECTIVES, ascend, resampled
 from recipes.evaluation.rules import Rule
 from recipes.evaluation.search import Objective
 from recipes.evaluation.thresholds import CutThreshold, Rows, Threshold, offsets_of, too_little
@@ -149,6 +149,8 @@ class Offsets(Threshold):
 
     One class at a time, each over all places where a decision changes, until a sweep over the classes gains nothing or `sweeps` are done.
     A class with fewer than `min_positives` validation rows keeps 0. Costs a sort of the rows and a pass over all logits for each class.
+    bootstrap: resamples, stratified by class, for the interval of each offset; 0 for none. Each costs one more sweep: it starts from the
+    offsets found, so the interval is how far they move, and not where another maximum lies.
     """
 
     name = "offsets"
@@ -160,10 +162,12 @@ class Offsets(Threshold):
         objective: Literal["f1_macro", "balanced_accuracy", "g_mean", "mcc"] = "f1_macro",
         min_positives: NonNegativeInt = 50,
         sweeps: PositiveInt = 10,
+        bootstrap: NonNegativeInt = 50,
     ) -> None:
         self.objective = objective
         self.min_positives = min_positives
         self.sweeps = sweeps
+        self.bootstrap = bootstrap
 
     def check(self, task: Task, class_names: Sequence[str]) -> None:
         if task != "multiclass":
@@ -183,11 +187,14 @@ class Offsets(Threshold):
                 f"threshold.min_positives={self.min_positives}"
             )
         weights_N = np.ones(len(targets)) if rows.weights_N is None else rows.weights_N
-        offsets_C, value = ascend(logits_NC, targets, weights_N, OBJECTIVES[self.objective], free, self.sweeps)
+        scored = logits_NC, targets, weights_N, OBJECTIVES[self.objective], free
+        offsets_C, value = ascend(*scored, self.sweeps)
+        draws = search.stratified(targets, self.bootstrap, rng)
+        spans_2C = np.percentile(resampled(*scored, offsets_C, draws), [2.5, 97.5], axis=0) if self.bootstrap else None
         reason = _few(self.name, [str(names[c]) for c in range(len(names)) if c not in free], len(names), self.min_positives, "keep 0")
         # While a class has no recall, the ascent counts such classes down from 0.
         reached = max(value, 0.0) if self.objective == "g_mean" else value
-        return Rule(self.name, offsets_C, objective=self.objective, value=reached, reason=reason)
+        return Rule(self.name, offsets_C, None, spans_2C, self.objective, reached, reason)
 
 
 def _few(name: str, few: list[str], total: int, least: int, instead: str) -> str | None:

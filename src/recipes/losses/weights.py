@@ -92,7 +92,10 @@ def _given(weights: Sequence[float] | Mapping[str, float], class_names: Sequence
         values = np.array([by_name.get(n, 1.0) for n in class_names], dtype=np.float64)
     else:
         if len(weights) != len(class_names):
-            raise ConfigError(f"{where}: {len(weights)} weights for {len(class_names)} classes ({_some(class_names)})")
+            raise ConfigError(
+                f"{where}: {len(weights)} weights for {len(class_names)} classes ({_some(class_names)}); "
+                "give one for each class, or a scheme such as balanced"
+            )
         values = np.array(weights, dtype=np.float64)
     if (values < 0).any():
         raise ConfigError(f"{where}: {values.min():g} is negative; weights are at least 0")

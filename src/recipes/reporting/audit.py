@@ -12,7 +12,7 @@ OFTEN = 20  # dealt more often than this in an epoch, a row is learned by heart
 
 
 def audit_lines(audit: Audit, facts: Facts) -> list[tuple[str, str]]:
-    """Labelled lines for the block at the start."""
+    """Labelled lines for the block at the start; a note that begins with "warning: " is one."""
     ledger = audit.ledger
     lines = []
     if ledger.trivial and ledger.exact:
@@ -33,7 +33,10 @@ def audit_lines(audit: Audit, facts: Facts) -> list[tuple[str, str]]:
     if len(seen) and seen.max() > OFTEN:
         name = form.shorten(facts.class_names[int(np.nanargmax(audit.seen))], 30)
         lines.append(("warning", f"each row of '{name}' is dealt {seen.max():.0f} times an epoch: it may be learned by heart"))
-    return lines + [("note", note) for note in audit.notes]
+    for note in audit.notes:
+        warning = note.startswith("warning: ")
+        lines.append(("warning", note.removeprefix("warning: ")) if warning else ("note", note))
+    return lines
 
 
 def audit_table(audit: Audit, facts: Facts) -> tuple[list[str], list[list[str]]] | None:

@@ -19,6 +19,7 @@ from recipes.training.events import Evaluation, Result, RunInfo
 
 _WIDE = 110  # from here on both splits stand side by side in the table of classes
 _START_CLASSES, _END_CLASSES = 10, 40
+_EACH_OF_TWO = 6  # rows of a table at the start where two of them share the screen
 NAN = float("nan")
 
 
@@ -35,10 +36,12 @@ def start_block(run: RunInfo, width: int) -> RenderableType:
         ("monitor", f"{run.monitor}, {'higher' if direction(run.monitor) == 'max' else 'lower'} is better"),
         *(("note", note) for note in run.notes),
     ]
-    parts: list[RenderableType] = [Rule("start", align="left", style="dim"), _labelled(lines), Text(), _class_counts(run, width), Text()]
+    table = audit_table(run.audit, run.facts)
+    counts = _class_counts(run, width, _EACH_OF_TWO if table else _START_CLASSES)
+    parts: list[RenderableType] = [Rule("start", align="left", style="dim"), _labelled(lines), Text(), counts, Text()]
     parts += [Rule("audit", align="left", style="dim"), _labelled(audit_lines(run.audit, run.facts)), Text()]
-    if table := audit_table(run.audit, run.facts):
-        parts += [_table(table[0], table[1], width, _START_CLASSES), Text()]
+    if table:
+        parts += [_table(table[0], table[1], width, _EACH_OF_TWO), Text()]
     return Group(*parts)
 
 
@@ -114,7 +117,7 @@ def _steps(run: RunInfo) -> str:
     return f"{batch} each, {run.steps_per_epoch:,} an epoch, {run.total_steps:,} in all ({epochs:.3g} epochs)"
 
 
-def _class_counts(run: RunInfo, width: int) -> Table:
+def _class_counts(run: RunInfo, width: int, most: int) -> Table:
     """Class counts of each split, and of an epoch as it is sampled; the largest classes first, the middle of a long list left out."""
     columns: dict[str, np.ndarray] = {}
     totals: dict[str, str] = {}
@@ -127,7 +130,7 @@ def _class_counts(run: RunInfo, width: int) -> Table:
             totals["sampled"] = "" if run.facts.task == "multilabel" else form.count(run.sampled_counts.sum())
     rows = [[run.facts.class_names[c], *(form.count(column[c]) for column in columns.values())] for c in _by_frequency(run.facts)]
     synthetic = f" ({run.synthetic_rows:,} synthetic)" if run.synthetic_rows else ""
-    return _table([_noun(run.facts, 1), *columns], rows, width, _START_CLASSES, total=[f"rows{synthetic}", *totals.values()])
+    return _table([_noun(run.facts, 1), *columns], rows, width, most, total=[f"rows{synthetic}", *totals.values()])
 
 
 def _split_scores(evaluations: Mapping[str, Evaluation], width: int) -> Table:

@@ -22,7 +22,7 @@ from recipes.reporting.documents import write_text
 from recipes.reporting.formatting import duration, number, short_path
 from recipes.reporting.repeats import REPEATED, Repeats, repeats
 
-_PRINTED = ("f1_macro", "pr_auc", "accuracy")
+_PRINTED = ("f1_macro", "pr_auc", "balanced_accuracy", "log_loss", "ece")
 
 
 @dataclass
@@ -133,7 +133,7 @@ def _show(rows: list[JobRow], keys: list[str], monitor: str | None, sweep_dir: P
     console.show(lambda width: _table(rows, keys, monitor, width))
     repeated = repeats(rows)
     if repeated:
-        console.show(lambda width: _means(repeated, [key for key in keys if key not in REPEATED], monitor))
+        console.show(lambda width: _means(repeated, [key for key in keys if key not in REPEATED], monitor, width))
     for row in rows:
         if row.error:
             console.say(f"job {row.job} {row.status}: {row.error}")
@@ -165,16 +165,19 @@ def _table(rows: list[JobRow], keys: list[str], monitor: str | None, width: int)
     return table
 
 
-def _means(repeated: list[Repeats], keys: list[str], monitor: str | None) -> RenderableType:
-    """Mean and standard deviation over folds and seeds, recipe by recipe."""
-    metrics = [name for name in (monitor, *(f"test/{name}" for name in _PRINTED)) if name and any(name in r.scores for r in repeated)]
+def _means(repeated: list[Repeats], keys: list[str], monitor: str | None, width: int) -> RenderableType:
+    """Mean and standard deviation over folds and seeds, recipe by recipe; as many scores as the width has room for."""
+    metrics = [name for name in (*(f"test/{name}" for name in _PRINTED), monitor) if name and any(name in r.scores for r in repeated)]
+    cells = [[each.overrides.get(key, "") for each in repeated] for key in keys]
+    left = width - sum(max(map(len, [key, *column])) + 2 for key, column in zip(keys, cells, strict=True)) - 6
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", title_justify="left")
     for title in [*keys, "jobs"]:
         table.add_column(f"\n{title}")
-    for name in metrics:
+    shown = metrics[: max(1, left // 14)]
+    for name in shown:
         table.add_column(name.replace("/", "\n"), justify="right", no_wrap=True)
     for each in repeated:
-        scores = [f"{number(each.scores[n][0])} ±{number(each.scores[n][1])}" if n in each.scores else "" for n in metrics]
+        scores = [f"{number(each.scores[n][0], 3)} ±{number(each.scores[n][1], 3)}" if n in each.scores else "" for n in shown]
         table.add_row(*(each.overrides.get(key, "") for key in keys), str(each.jobs), *scores)
     return table
 

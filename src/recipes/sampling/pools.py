@@ -48,6 +48,8 @@ def cycle(pool: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """(count,) draws: permutations of the pool one after another, a new one at each wrap, so none repeats before all were drawn."""
     rounds, rest = divmod(count, len(pool))
     whole = rng.permuted(np.broadcast_to(pool, (rounds, len(pool))), axis=1).ravel()
+    if rounds and not rest:
+        return whole
     # A part of a permutation costs its own length, not the pool's.
     part = rng.choice(pool, rest, replace=False)
     return np.concatenate([whole, part]) if rounds else part

@@ -66,11 +66,7 @@ class StratifiedBatch(Sampler):
         # A class is drawn as one stream, so that the short last window goes on where the full ones ended.
         dealt = [cycle(pool, full + last, rng) for pool, full, last in zip(classes, full_P, last_P, strict=True)]
         if windows:
-            slots = _slots(full_P, windows, rng)
-            epoch = np.empty(windows * size, dtype=np.int64)
-            epoch[np.argsort(slots, kind="stable")] = np.concatenate([draws[:full] for draws, full in zip(dealt, full_P, strict=True)])
-            # Shuffled within each window: its pieces, where memory asks for pieces, hold every class as well.
-            yield from rng.permuted(epoch.reshape(windows, size), axis=1)
+            yield from _interleaved([draws[:full] for draws, full in zip(dealt, full_P, strict=True)], windows, rng)
         if rest:
             yield rng.permutation(np.concatenate([draws[full:] for draws, full in zip(dealt, full_P, strict=True)]))
 
@@ -97,15 +93,34 @@ def _at_least(least: int, weights_P: np.ndarray, total: int) -> np.ndarray:
         raised_P |= low_P
 
 
-def _slots(full_P: np.ndarray, windows: int, rng: np.random.Generator) -> np.ndarray:
-    """(windows * size,) which class each place of the epoch is for: each window holds full_P / windows of each, rounded up or down."""
-    floor_P, extra_P = np.divmod(full_P, windows)
-    held_WP = np.tile(floor_P, (windows, 1))
+def _interleaved(streams: list[np.ndarray], windows: int, rng: np.random.Generator) -> np.ndarray:
+    """(windows, size): each window holds its share of each stream, rounded up or down, and the streams keep their order.
+
+    A class stands at even distances in a window, at places that are the same in all of them: the window's pieces, where memory asks for
+    pieces, hold every class as well. Which rows stand there is random in the streams already.
+    """
+    each_P, extra_P = np.divmod([len(stream) for stream in streams], windows)
     # Extras are laid out one after another, going round the windows: all get equally many, and one class at most one of each.
     step = max(round(windows * _GOLDEN), 1)
     while math.gcd(step, windows) > 1:
         step += 1
-    place = (np.arange(extra_P.sum()) * step + rng.integers(windows)) % windows
-    held_WP[place, np.repeat(np.arange(len(full_P)), extra_P)] += 1
-    which = np.tile(np.arange(len(full_P), dtype=np.min_scalar_type(len(full_P))), windows)
-    return np.repeat(which, held_WP.ravel())
+    order = (np.arange(windows) * step + rng.integers(windows)) % windows
+    extras = np.empty((windows, extra_P.sum() // windows), dtype=np.int64)
+    blocks, ends_P = [], np.cumsum(extra_P)
+    for stream, each, extra, end in zip(streams, each_P, extra_P, ends_P, strict=True):
+        column, turn = np.divmod(np.arange(end - extra, end), windows)
+        held = order[turn]
+        # A window takes its extra after the others of the class, and before the next window takes any.
+        rank = np.argsort(np.argsort(held))
+        last = held * each + rank + each
+        extras[held, column] = stream[last]
+        rest = np.delete(stream, last) if extra else stream
+        blocks.append(rest.reshape(windows, each))
+    return np.concatenate([*blocks, extras], axis=1).take(_places([*each_P, extras.shape[1]]), axis=1)
+
+
+def _places(held: list[int]) -> np.ndarray:
+    """Columns of blocks of such widths in an order in which those of each block stand at even distances."""
+    starts = np.arange(1, len(held) + 1) * _GOLDEN % 1  # so that blocks of one column do not all stand in the middle
+    shares = [(np.arange(width) + start) / max(width, 1) for width, start in zip(held, starts, strict=True)]
+    return np.argsort(np.concatenate(shares), kind="stable")

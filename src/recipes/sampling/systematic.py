@@ -1,6 +1,6 @@
-"""Systematic sampling: how often each of many samples is drawn, for weights of any kind.
+"""Systematic sampling: which of many samples are drawn, and how often, for weights of any kind.
 
-N samples.
+N samples, M draws.
 """
 
 from __future__ import annotations
@@ -24,11 +24,22 @@ def draw(ends: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     One random number sets a comb of unit spacing over all stretches, so nothing is limited by the number of samples, as
     `torch.multinomial` is by 2^24.
     """
+    return np.diff(_teeth(ends, rng), prepend=0)
+
+
+def drawn(ends: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(M,) int64: the samples themselves, ascending, each as often as `draw` says; M is the last of `ends`.
+
+    The k-th belongs to the first sample whose stretch ends after k. Counting the ends up to k costs a third of repeating each sample.
+    """
+    total = int(ends[-1])
+    return np.cumsum(np.bincount(_teeth(ends, rng), minlength=total)[:total])
+
+
+def _teeth(ends: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(N,) int64: how many draws fall on each sample and those before it."""
     teeth = (ends + rng.random()).astype(np.int64)
-    np.minimum(teeth, int(ends[-1]), out=teeth)  # the sum may round up to the next whole number
-    times = teeth.copy()
-    times[1:] -= teeth[:-1]
-    return times
+    return np.minimum(teeth, int(ends[-1]), out=teeth)  # the sum may round up to the next whole number
 
 
 def rounded(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:

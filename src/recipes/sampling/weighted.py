@@ -16,7 +16,7 @@ from recipes.data.facts import Task
 from recipes.errors import ConfigError
 from recipes.sampling.base import START, Moment, Plan, Sampler
 from recipes.sampling.pools import Remembered
-from recipes.sampling.systematic import draw, edges
+from recipes.sampling.systematic import drawn, edges
 
 if TYPE_CHECKING:
     from recipes.data.split import TrainSplit
@@ -47,7 +47,7 @@ class Weighted(Sampler):
         return Plan(np.arange(len(train)))
 
     def batches(self, plan: Plan, labels: np.ndarray, size: int, rng: np.random.Generator, moment: Moment = START) -> Iterator[np.ndarray]:
-        yield from _shuffled(draw(self._edges, rng), size, rng)
+        yield from _shuffled(drawn(self._edges, rng), size, rng)
 
 
 class RepeatFactor(Sampler):
@@ -67,15 +67,18 @@ class RepeatFactor(Sampler):
         self._factors = Remembered(self._repeats)
 
     def steps_per_epoch(self, plan: Plan, labels: np.ndarray, size: int) -> int:
-        whole, ends = self._factors(labels)
-        return math.ceil((int(whole.sum()) + (int(ends[-1]) if len(ends) else 0)) / size)
+        always, _, ends = self._factors(labels)
+        return math.ceil((len(always) + (int(ends[-1]) if len(ends) else 0)) / size)
 
     def batches(self, plan: Plan, labels: np.ndarray, size: int, rng: np.random.Generator, moment: Moment = START) -> Iterator[np.ndarray]:
-        whole, ends = self._factors(labels)
-        yield from _shuffled(whole + draw(ends, rng) if len(ends) else whole, size, rng)
+        always, sometimes, ends = self._factors(labels)
+        more = sometimes[drawn(ends, rng)] if len(ends) else sometimes[:0]
+        yield from _shuffled(np.concatenate([always, more]), size, rng)
 
-    def _repeats(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) int64 whole parts of r_i, and the stretches that its fractions are drawn from, (N,), or (0,) where there are none."""
+    def _repeats(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Every row as often as the whole part of r_i says, int64; the rows whose r_i has a fraction, (K,) int64; and the stretches that
+        these are drawn from, (K,) float64, or (0,) where nothing is drawn.
+        """
         counts_C = np.bincount(labels) if labels.ndim == 1 else (labels != 0).sum(axis=0)
         share_C = counts_C / len(labels)
         known_C = counts_C > 0
@@ -85,14 +88,15 @@ class RepeatFactor(Sampler):
             factor_C[known_C] = np.maximum(1.0, np.sqrt(threshold / share_C[known_C]))
         factor = factor_C[labels] if labels.ndim == 1 else np.where(labels != 0, factor_C, 1.0).max(axis=1)
         whole = np.floor(factor)
-        fractions = factor - whole
+        sometimes = np.flatnonzero(factor > whole)
+        fractions = (factor - whole)[sometimes]
         extra = round(float(fractions.sum()))
-        return whole.astype(np.int64), edges(fractions, extra) if extra else np.empty(0)
+        always = np.repeat(np.arange(len(labels)), whole.astype(np.int64))
+        return always, sometimes, edges(fractions, extra) if extra else np.empty(0)
 
 
-def _shuffled(times: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Batches of a shuffled stream in which each sample stands so often."""
-    epoch = np.repeat(np.arange(len(times)), times)
+def _shuffled(epoch: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Batches of the samples in random order; the array is the caller's to give away."""
     rng.shuffle(epoch)
     for start in range(0, len(epoch), size):
         yield epoch[start : start + size]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from recipes.losses.base import Loss
 from recipes.priors import Ledger
 from recipes.randomness import generator
 from recipes.sampling import Moment, Plan, Sampler, times_dealt
+
+_SHIFTED = math.log(1.02)  # below that a class is dealt as it occurs, but for the rounding of its quota
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,16 @@ class Balance:
     approximate: tuple[str, ...] = ()
 
     @property
+    def moved(self) -> float:
+        """The largest |log(q / pi)| over the classes that have rows: a rare class is moved by ratios, and hardly by differences."""
+        known_C = self.natural_C > 0
+        with np.errstate(divide="ignore"):
+            return float(np.abs(np.log(self.sampled_C[known_C] / self.natural_C[known_C])).max(initial=0.0))
+
+    @property
     def shifted(self) -> bool:
         """Whether training sees other rows than evaluation does."""
-        return bool(self.approximate) or bool(np.abs(self.sampled_C - self.natural_C).max(initial=0.0) > 1e-3)
+        return bool(self.approximate) or self.moved > _SHIFTED
 
     def ledger(self, loss: Loss) -> Ledger:
         """The prior that weights fit under the loss as it is now; before a deferred start, rows are dealt as they are."""
