@@ -158,8 +158,12 @@ def _schedule(settings: Settings, data: Dataset, dealing: _Dealing) -> Schedule:
 
 def _balance(settings: Settings, data: Dataset, dealing: _Dealing) -> Balance:
     """The class shares of an epoch at the end of training, which is what the weights come to fit."""
-    changing = (dealing.sampler, dealing.mining, dealing.augment)
-    reasons = tuple(part.approximate for part in changing if part.approximate) + inexact(settings)
+    changing: dict[str, Sampler | Augment] = {"sampler": dealing.sampler, "mining": dealing.mining, "augment": dealing.augment}
+    reasons = tuple(
+        f"{group} {type(getattr(part, 'sampler', part)).__name__}: {part.approximate}"
+        for group, part in changing.items()
+        if part.approximate
+    ) + inexact(settings)
     end = Moment(dealing.total_steps, dealing.total_steps)
     window, seed = settings.trainer.window, settings.top.seed
     return weigh(dealing.sampler, dealing.plan, dealing.labels, data.train, window, seed, end, reasons)

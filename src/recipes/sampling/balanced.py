@@ -34,7 +34,7 @@ class BalancedBatch(Sampler):
         self.epoch_size = epoch_size
         self._pools = Remembered(pools)
         if task == "multilabel":
-            self.approximate = f"sampler=balanced_batch: {SEVERAL_LABELS}"
+            self.approximate = SEVERAL_LABELS
 
     def steps_per_epoch(self, plan: Plan, labels: np.ndarray, size: int) -> int:
         classes = self._pools(labels)

@@ -59,7 +59,7 @@ class ClassSampling(ClassShares):
         super().__init__(epoch_size=epoch_size)
         self.power = power
         if task == "multilabel":
-            self.approximate = f"sampler: {SEVERAL_LABELS}"
+            self.approximate = SEVERAL_LABELS
 
     def shares(self, sizes_P: np.ndarray, progress: float) -> np.ndarray:
         weights_P = sizes_P**self.power
@@ -79,7 +79,7 @@ class EffectiveNumber(ClassShares):
         super().__init__(epoch_size=epoch_size)
         self.beta = beta
         if task == "multilabel":
-            self.approximate = f"sampler=effective_number: {SEVERAL_LABELS}"
+            self.approximate = SEVERAL_LABELS
 
     def shares(self, sizes_P: np.ndarray, progress: float) -> np.ndarray:
         # 1 - beta^n through expm1: the power has no digits left where beta is close to 1. The factor 1 - beta cancels.
@@ -94,7 +94,7 @@ class Progressive(ClassShares):
     t is taken where an epoch begins. With `majority` and `minority` the length of an epoch is that of class-balanced sampling.
     """
 
-    approximate = "sampler=progressive: the shares of the classes move while the network trains"
+    approximate = "the shares of the classes move while the network trains"
 
     def __init__(self, task: Task = "multiclass", *, epoch_size: EpochSize = "natural") -> None:
         require_single_label(task, "progressive", "natural and balanced shares of labels that share rows do not mix")

@@ -33,7 +33,7 @@ class HardNegatives(Sampler):
     Raises ConfigError for data in which nothing, or everything, is positive.
     """
 
-    approximate = "sampler=hard_negatives: which negatives are dealt depends on the model"
+    approximate = "which negatives are dealt depends on the model"
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ class OHEM(Sampler):
     Positive are the rows of the positive class (binary), of all classes but the largest (multi-class), with any label (multi-label).
     """
 
-    approximate = "ohem: which samples count depends on how hard they are"
+    approximate = "which samples count depends on how hard they are"
 
     def __init__(
         self,

@@ -63,7 +63,7 @@ class RepeatFactor(Sampler):
     def __init__(self, task: Task = "multilabel", *, threshold: Annotated[float, Range(gt=0, le=1)] | None = None) -> None:
         self.threshold = threshold
         if task == "multilabel":
-            self.approximate = "sampler=repeat_factor: a row is repeated with all its labels, so repeating for one label moves the others"
+            self.approximate = "a row is repeated with all its labels, so repeating for one label moves the others"
         self._factors = Remembered(self._repeats)
 
     def steps_per_epoch(self, plan: Plan, labels: np.ndarray, size: int) -> int:
