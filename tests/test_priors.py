@@ -118,6 +118,11 @@ def test_a_class_without_rows_leaves_the_others_right() -> None:
     assert softmax(ledger.natural(np.log([[0.5, 0.5, 1e-9]])))[0] == pytest.approx([0.9, 0.1, 0], abs=1e-6)
 
 
+def test_a_class_that_was_never_seen_cannot_be_served() -> None:
+    with pytest.raises(ConfigError, match="no rows of 'c'"):
+        Ledger("multiclass", np.array([0.9, 0.1, 0.0]), np.array([0.9, 0.1, 0.0])).deployed({"c": 0.1}, ("a", "b", "c"))
+
+
 def test_it_survives_json() -> None:
     declared = Declaration(np.array([1.0, 2.0, 3.0]), np.array([0.0, -1.0, -2.0]), np.array([1.0, 1.5, 2.0]), focus=2.0, approximate="why")
     ledger = Ledger("multiclass", PI, np.ones(3) / 3, declared, ("first", "second"))

@@ -75,7 +75,7 @@ class Ledger:
 
     @property
     def correction_C(self) -> np.ndarray:
-        """What is added to the fitted logits, (C,): a - log(q w) + log(pi); 0 for a class that train has no rows of.
+        """What is added to the fitted logits, (C,): a - log(q w) + log(pi); a alone for a class that train has no rows of.
 
         For multi-label with logit(q) and logit(pi) in the place of the logarithms.
         """
@@ -107,6 +107,22 @@ class Ledger:
             own_NC = -np.logaddexp(0.0, np.log(np.maximum(self.weights_C, _TINY)) - fitted_NC)
             return own_NC + self._shift_C(weighted=False)
         return _unfocus_classes(fitted_NC, self.loss.focus) + self._shift_C()
+
+    def as_trained(self, logits_NC: np.ndarray, shift_C: np.ndarray) -> np.ndarray:
+        """(N, C) float64 the network's own logits, moved to another prevalence: they decide as the raw ones do at that of training.
+
+        shift_C: what `deployed` gives. It is a number of log-odds of the posterior, so what bends that in the logits (a focal factor, a
+        divisor, one sigmoid a class) is unbent first, in the same order of classes: else a small change of the prior would count too much.
+        """
+        raw_NC = np.asarray(logits_NC, dtype=np.float64)
+        if self.task != "multilabel" and self.loss.link == "sigmoid":
+            return -np.logaddexp(0.0, -raw_NC) + shift_C
+        temper_C = _or(self.loss.temper_C, 1.0, raw_NC.shape[1])
+        straight_NC = raw_NC / temper_C
+        if self.loss.focus > 0:
+            unfocus = _unfocus_labels if self.task == "multilabel" else _unfocus_classes
+            straight_NC = unfocus(straight_NC, self.loss.focus)
+        return (straight_NC + shift_C) * temper_C
 
     def deployed(self, prior: float | Mapping[str, float], class_names: tuple[str, ...]) -> np.ndarray:
         """(C,) what is added to natural logits to serve another prevalence.
@@ -181,6 +197,8 @@ def _prior(prior: float | Mapping[str, float], class_names: tuple[str, ...], nat
     for name, share in prior.items():
         if name not in class_names:
             raise ConfigError(f"prior: there is no class '{name}'; {did_you_mean(name, class_names)}")
+        if natural_C[class_names.index(name)] <= 0:
+            raise ConfigError(f"prior: train has no rows of '{name}', so nothing is known that another share could scale")
         if not 0 < share < 1:
             raise ConfigError(f"prior: the share of '{name}' must lie between 0 and 1, both excluded, got {share:g}")
     wanted_C, given = natural_C.astype(np.float64).copy(), [class_names.index(name) for name in prior]

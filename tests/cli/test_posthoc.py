@@ -14,6 +14,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
 import recipes
+from recipes.cli.posthoc import logit_adjusted
 
 SHORT = ("trainer.progress=off", "trainer.device=cpu", "logger=none")
 TABLE = ("data=file", "model=mlp", "model.widths=[8]", "trainer.max_epochs=12", "trainer.batch_size=64", "optimizer.lr=0.01", *SHORT)
@@ -113,6 +114,21 @@ def test_tau_of_zero_is_the_run_as_it_is(command: Command, runs: Callable[[str],
     assert found["val"] == found["before"]["val"]
     assert found["test"] == found["before"]["test"]
     assert (tmp_path / "same" / "model" / "model.safetensors").read_bytes() == (run / "model" / "model.safetensors").read_bytes()
+
+
+def test_logit_adjustment_of_known_logits() -> None:
+    logits = np.array([[2, 0.5, -1], [0.1, 0.2, 0.3], [-1, 3, 0], [0, 0, 0]])
+    shares = np.array([1000, 100, 10]) / 1110
+    assert logit_adjusted(shares, 1.0).decide(logits, logits, "multiclass").tolist() == [2, 2, 1, 2]
+    assert logit_adjusted(shares, 0.0).decide(logits, logits, "multiclass").tolist() == [0, 2, 1, 0]
+
+
+def test_logit_adjustment_does_not_give_every_row_to_a_class_without_train_rows() -> None:
+    logits = np.array([[2.0, 1.5, -9.0], [4.0, 0.0, -9.0]])
+    rule = logit_adjusted(np.array([0.7, 0.3, 0.0]), 1.0)
+    assert rule.decide(logits, logits, "multiclass").tolist() == [1, 0]
+    assert rule.offsets_C is not None
+    assert rule.offsets_C[1] == rule.offsets_C[2]
 
 
 def test_logit_adjustment_by_hand(command: Command, runs: Callable[[str], Path], tmp_path: Path) -> None:

@@ -56,6 +56,14 @@ def test_temperature_finds_the_factor_of_the_logits(task):
     np.testing.assert_allclose(found(3.0 * true, ledger(task)), 3.0 * true / found.temperature)
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_temperature_is_positive_even_for_logits_that_point_the_wrong_way(task):
+    """A public implementation fits T itself, without a bound: there it goes below zero and turns the order of the classes round."""
+    true, targets = rows(task)
+    found = TemperatureScaling(l2=0.0).fit(-2 * true, ledger(task), targets, None, task)
+    assert found.temperature == pytest.approx(20, rel=1e-3)
+
+
 def test_temperature_equals_a_fine_grid():
     true, targets = rows("multiclass")
     found = TemperatureScaling(l2=0.0).fit(2 * true, ledger("multiclass"), targets, None, "multiclass").temperature

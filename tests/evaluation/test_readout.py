@@ -47,6 +47,41 @@ def test_another_prevalence_comes_after_calibration_and_moves_both_kinds_of_deci
     assert Readout(ledger, rule=fixed).decide(border).tolist() == [0, 0]
 
 
+@pytest.mark.parametrize(
+    ("task", "loss"),
+    [
+        ("binary", {"focus": 2.0}),
+        ("binary", {"temper_C": np.array([10 / 3, 10 / 3])}),  # generalised cross-entropy of q = .7
+        ("multiclass", {"focus": 2.0}),
+        ("multiclass", {"link": "sigmoid"}),
+        ("multilabel", {"focus": 2.0}),
+    ],
+    ids=["focal", "gce", "focal of three", "bce of three", "focal of labels"],
+)
+def test_at_another_prevalence_decisions_and_probabilities_agree_where_nothing_rebalanced(task, loss):
+    """The loss bends the logits, and a prior is log-odds of the posterior: added to the logits as they are it would count too much."""
+    natural, names = {
+        "binary": (NATURAL, NAMES),
+        "multiclass": (np.array([0.9, 0.09, 0.01]), ("a", "b", "c")),
+        "multilabel": (np.array([0.01, 0.3]), ("a", "b")),
+    }[task]
+    ledger = Ledger(task, natural, natural, Declaration(**loss))
+    readout, raw = Readout(ledger), np.random.default_rng(0).normal(size=(2000, len(names))) * 3
+    for share in (0.05, 0.5, 0.95):
+        shift = ledger.deployed({names[-1]: share}, names)
+        served = probabilities(readout.logits(raw, shift), task)
+        decided = readout.decide(raw, shift)
+        np.testing.assert_array_equal(decided, served >= 0.5 if task == "multilabel" else served.argmax(axis=1))
+        assert (decided != readout.decide(raw)).any()
+    np.testing.assert_array_equal(readout.decide(raw, np.zeros(len(names))), readout.decide(raw))
+
+
+def test_at_the_prevalence_of_training_divisors_by_class_leave_the_decision_to_the_raw_logits():
+    ledger = Ledger("binary", NATURAL, NATURAL, Declaration(adjust_C=np.log(NATURAL), temper_C=np.array([1.0, 4.0])))
+    raw = np.random.default_rng(0).normal(size=(200, 2)) * 3
+    np.testing.assert_array_equal(Readout(ledger).decide(raw, np.zeros(2)), raw.argmax(axis=1))
+
+
 def test_without_calibration_the_networks_probabilities_are_read():
     raw = np.array([[0.0, 0.3]], dtype=np.float32)
     readout = Readout(balanced(), NoCalibration().fit(raw, balanced(), np.array([1]), None, "binary"))

@@ -124,7 +124,7 @@ def _parts(settings: Settings, data: Dataset) -> _Parts:
     dealing = _dealing(settings, data, facts)
     schedule = _schedule(settings, data, dealing)
     balance = _balance(settings, data, dealing)
-    loss = _build(Loss, "loss", settings, facts | {"sampled_counts": balance.dealt_C, "sampled_rows": balance.dealt_rows})
+    loss = _build(Loss, "loss", settings, facts | {"sampled_counts": balance.counts_C, "sampled_rows": balance.dealt_rows})
     loss = loss.to(settings.device)
     notes = check_built(settings, data, dealing.plan, dealing.augment, loss, balance, balance.ledger(loss))
     return _Parts(model, initial, dealing, schedule, balance, loss, notes)

@@ -121,7 +121,7 @@ def _check_rows_left(settings: Settings, data: Dataset, balance: Balance) -> Non
     if balance.dealt_rows < size <= rows:
         raise ConfigError(
             f"sampler: {balance.dealt_rows} rows are left of {rows:,}, less than one batch of {size}; "
-            "use a smaller sampler.ratio, a smaller trainer.batch_size, or sampler=balanced_batch, which drops none"
+            "use a smaller trainer.batch_size, or deal more: sampler.ratio, sampler.epoch_size=natural, or sampler=class_balanced"
         )
 
 
@@ -132,7 +132,7 @@ def _check_readout(settings: Settings, data: Dataset, ledger: Ledger) -> None:
     threshold.check(facts.task, facts.class_names)
     if val is None and threshold.chooses:
         raise ConfigError(chosen_on_validation(type(threshold)))
-    if isinstance(calibration, NoCalibration) and reads_probabilities(type(threshold)) and not ledger.trivial:
+    if isinstance(calibration, NoCalibration) and reads_probabilities(type(threshold)) and not (ledger.trivial and ledger.exact):
         raise ConfigError(
             f"calibration and threshold: threshold={threshold.name} reads probabilities, and calibration=none leaves those of what the "
             "sampler and the loss make of the classes; use calibration=prior or calibration=auto, or threshold=none"

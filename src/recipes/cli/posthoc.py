@@ -27,6 +27,7 @@ from recipes.errors import ConfigError, did_you_mean
 from recipes.evaluation import Readout, Rule, evaluate
 from recipes.evaluation.calibrators import Raw
 from recipes.inference import Predictor, bundle_of, save_bundle
+from recipes.losses.weights import log_prior
 from recipes.models import Model
 from recipes.models.posthoc import nearest_class_mean, settings_with, tau_normalized
 from recipes.priors import Ledger
@@ -126,8 +127,16 @@ class _Context:
         save_bundle(folder, bundle_of(variant.model, settings, data, bundle.needs, variant.readout, sets))
 
 
+def logit_adjusted(natural_C: np.ndarray, tau: float) -> Rule:
+    """Decide by natural logits - tau log pi (Menon et al. 2021, equation 9).
+
+    A class without train rows is adjusted as the rarest one, as in training: by its own share of 0 it would win every row.
+    """
+    return Rule("logit_adjust", -tau * log_prior(natural_C))
+
+
 def _logit_adjust(context: _Context, taus: list[float]) -> tuple[_Variant, float]:
-    """Decide by natural logits - tau log pi (Menon et al. 2021, equation 9), in the place of the run's threshold."""
+    """In the place of the run's threshold."""
     model, readout = context.before.model, context.before.readout
     ledger = readout.ledger
     if ledger.task == "multilabel":
@@ -142,10 +151,9 @@ def _logit_adjust(context: _Context, taus: list[float]) -> tuple[_Variant, float
             "method=logit_adjust: the sampler or the loss of the run rebalances classes, and calibration=none leaves that in the logits, "
             "so to adjust them counts twice; train with calibration=auto"
         )
-    log_pi_C = np.log(np.maximum(ledger.natural_C, 1e-12))
 
     def adjusted(tau: float) -> _Variant:
-        return _Variant(model, replace(readout, rule=Rule("logit_adjust", -tau * log_pi_C))) if tau else context.before
+        return _Variant(model, replace(readout, rule=logit_adjusted(ledger.natural_C, tau))) if tau else context.before
 
     tau, variant, reached = context.best((tau, adjusted(tau)) for tau in taus)
     if not tau or len(taus) == 1:

@@ -4,7 +4,8 @@ N rows, C classes or labels, n_c validation rows of class c. A class is in a row
 validation, k = ceil((n + 1) (1 - alpha)). A new row of the same distribution then has its true class in the set with probability of at
 least 1 - alpha, whatever the model is worth. `marginal` promises it over all rows, so a rare class may pay for a frequent one;
 `class_conditional` (Mondrian: Vovk et al. 2005) promises it for each class. For multi-label the rows of a label are those that have it: it
-is then the chance that a label that is there is in the set.
+is then the chance that a label that is there is in the set. Where a calibration was fitted on the same validation rows the promise holds
+approximately: their scores are a little flattered.
 """
 
 from __future__ import annotations

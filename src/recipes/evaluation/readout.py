@@ -33,7 +33,7 @@ class Readout:
 
     def decide(self, raw_NC: np.ndarray, shift_C: np.ndarray | None = None) -> np.ndarray:
         """(N,) int64 classes, or (N, C) booleans for multi-label. A rule that reads raw logits sees the shift as well."""
-        moved_NC = raw_NC if shift_C is None else np.asarray(raw_NC, dtype=np.float64) + shift_C
+        moved_NC = raw_NC if shift_C is None else self.ledger.as_trained(raw_NC, shift_C)
         natural_NC = moved_NC if self.rule.as_trained else self.logits(raw_NC, shift_C)
         return self.rule.decide(natural_NC, moved_NC, self.ledger.task)
 

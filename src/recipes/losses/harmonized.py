@@ -47,7 +47,8 @@ class GHM(BCE):
         return Declaration(link=link, approximate="loss=ghm weighs rows by how many are as hard")
 
     def _weights(self, norms: Tensor) -> Tensor:
-        bin_of = (norms * self.bins).long().clamp(max=self.bins - 1)
+        # Logits that are not numbers must show in the loss, where the loop names the step, and not as an index that no bin has.
+        bin_of = (norms.nan_to_num() * self.bins).long().clamp(max=self.bins - 1)
         now_K = torch.bincount(bin_of.flatten(), minlength=self.bins).to(self.share_K.dtype) / norms.numel()
         share_K = torch.where(self.begun, torch.lerp(now_K, self.share_K, self.momentum), now_K)
         if self.training:

@@ -1,6 +1,6 @@
 """Losses on the area under the ROC curve: positives are to score above negatives of the same window.
 
-B batch, C classes or labels, P positives and N negatives of one label.
+B batch, C classes or labels, P positives and N negatives of one label, K and L rows of either side.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PairwiseAUC(_Ranking):
     """max(0, margin - (z_i - z_j))^2, the mean over all pairs of a positive i and a negative j (Gao and Zhou 2015; squared hinge).
 
     It bounds 1 - AUC of the window from above (margin 1). Each of a pair's two rows carries half of it, so that the mean over rows is that
-    over pairs. Time and memory grow with P N of each label.
+    over pairs. Costs a sort for each label and no P x N matrix of pairs, since the loss of a whole split is computed as well.
     """
 
     option = "pairwise_auc"
@@ -58,11 +58,23 @@ class PairwiseAUC(_Ranking):
         super().__init__(task, margin)
 
     def one_label(self, z_B: Tensor, side_B: Tensor) -> Tensor:
-        cost_PN = torch.square(F.relu(self.margin - z_B[side_B][:, None] + z_B[~side_B][None, :]))
-        positives, negatives = cost_PN.shape
-        half = (positives + negatives) / 2
-        loss_B = torch.zeros_like(z_B).masked_scatter(side_B, cost_PN.mean(dim=1) * (half / positives))
-        return loss_B.masked_scatter(~side_B, cost_PN.mean(dim=0) * (half / negatives))
+        lack_P, z_N = self.margin - z_B[side_B], z_B[~side_B]  # a pair costs the square of their sum, where that is above 0
+        cost_P, cost_N = _mean_square(lack_P, z_N).to(z_B.dtype), _mean_square(z_N, lack_P).to(z_B.dtype)
+        half = len(z_B) / 2
+        loss_B = torch.zeros_like(z_B).masked_scatter(side_B, cost_P * (half / len(cost_P)))
+        return loss_B.masked_scatter(~side_B, cost_N * (half / len(cost_N)))
+
+
+def _mean_square(a_K: Tensor, b_L: Tensor) -> Tensor:
+    """(K,) float64: the mean over l of max(0, a_k + b_l)^2.
+
+    The b that make a sum positive are the largest ones, so running sums of these and of their squares give it: a sort, not K x L terms.
+    """
+    middle = b_L.detach().double().mean()  # squares of numbers far from 0 would cancel
+    a_K, falling_L = a_K.double() + middle, (b_L.double() - middle).sort(descending=True).values
+    count_K = torch.searchsorted(-falling_L.detach(), a_K.detach())
+    sums_K, squares_K = (F.pad(terms_L.cumsum(0), (1, 0))[count_K] for terms_L in (falling_L, torch.square(falling_L)))
+    return (count_K * torch.square(a_K) + 2 * a_K * sums_K + squares_K) / len(falling_L)
 
 
 class AUCMargin(_Ranking):

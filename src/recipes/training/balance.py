@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,12 +26,20 @@ class Balance:
     reason each.
     """
 
+    EPOCHS: ClassVar[int] = 16  # that are counted where a class is dealt so rarely that a single epoch tells its share badly
+    FEW: ClassVar[int] = 1000
+
     task: Task
     natural_C: np.ndarray
     sampled_C: np.ndarray
     dealt_C: np.ndarray
     dealt_rows: int
     approximate: tuple[str, ...] = ()
+
+    @property
+    def counts_C(self) -> np.ndarray:
+        """(C,) what losses balance: the dealt samples of each class, by weight where the data has weights; float64."""
+        return self.sampled_C * self.dealt_rows
 
     @property
     def moved(self) -> float:
@@ -54,8 +63,18 @@ class Balance:
 def weigh(
     sampler: Sampler, plan: Plan, labels: np.ndarray, train: TrainSplit, size: int, seed: int, moment: Moment, reasons: tuple[str, ...]
 ) -> Balance:
-    """Count one epoch of windows of `size` as the sampler deals it at `moment`. labels: targets of the plan's samples."""
-    times_M = times_dealt(sampler, plan, labels, size, generator(seed, "batches"), moment)
+    """Count an epoch of windows of `size` as the sampler deals it at `moment`: the mean of several where a class is rare.
+
+    labels: targets of the plan's samples.
+    """
+
+    def epoch(number: int) -> np.ndarray:
+        return times_dealt(sampler, plan, labels, size, generator(seed, "batches", number), moment).astype(np.float64)
+
+    times_M = epoch(0)
+    rarest = _by_class(labels, times_M, train.num_classes)
+    if type(sampler).batches is not Sampler.batches and rarest[rarest > 0].min(initial=np.inf) < Balance.FEW:
+        times_M = sum((epoch(number) for number in range(1, Balance.EPOCHS)), start=times_M) / Balance.EPOCHS
     weights_N = train.weights.cpu().numpy().astype(np.float64)
     natural_C = _by_class(train.labels(), weights_N, train.num_classes) / weights_N.sum()
     dealt_C = _by_class(labels, times_M, train.num_classes)

@@ -23,10 +23,11 @@ class SharpnessAware:
     SAM: e = rho g / |g|, over all trainable parameters as one vector. Adaptive (ASAM): e = rho T^2 g / |T g|, with T = |w| + 0.01 for
     matrices and convolutions and 1 for vectors, so that rescaled weights are perturbed in proportion; its rho is about ten times as large.
 
-    Both passes see the same samples and dropout masks, and running statistics move in the first only. The gradient is that of the whole
-    window, however it is cut for memory. Clipping and the optimizer see the second gradient; the loss that is returned is that at w.
-    Costs two steps and a copy of the weights. Nothing here waits for the device. A gradient of zero has no direction, and e is zero; one
-    that is not finite makes the second one so, which is for the loop to refuse, and the weights are as they were.
+    Both passes see the same window and dropout masks, of which mining keeps what is hard at either place, and running statistics move in
+    the first only. The gradient is that of the whole window, however it is cut for memory. Clipping and the optimizer see the second
+    gradient; the loss that is returned is that at w. Costs two steps and a copy of the weights. Nothing here waits for the device. A
+    gradient of zero has no direction, and e is zero; one that is not finite makes the second one so, which is for the loop to refuse, and
+    the weights are as they were.
     """
 
     def __init__(self, step: Callable[..., Tensor], model: nn.Module, rho: float, adaptive: bool = False) -> None:
