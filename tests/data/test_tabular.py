@@ -186,3 +186,21 @@ def test_any_finite_column_gives_finite_features(values: list[float]) -> None:
     _, split = fit(frame)
     assert np.isfinite(features_of(split)).all()
     assert np.abs(features_of(split)).max() <= len(values) + 1
+
+
+def test_pieces_are_the_piecewise_linear_encoding() -> None:
+    """Gorishniy et al. 2022, equation 1, with edges at the quantiles of the values and of the distinct values."""
+    values = np.array([0.0] * 90 + list(range(1, 11)))
+    frame = pl.DataFrame({"gain": values, "flag": [0.0, 1.0] * 50})
+    encoder, split = fit(frame, pieces=4, standardize=False)
+    edges = np.array([0, 2, 5, 8, 10])  # each quarter of the eleven distinct values; those of all rows are 0 and 10
+    found = split.store.space()
+    assert found.shape == (100, 1 + 4 + 1)  # two values need no pieces
+    x = values[:, None]
+    low, high = edges[:-1], edges[1:]
+    np.testing.assert_allclose(found[:, 1:5], np.where(x < low, 0, np.where(x >= high, 1, (x - low) / (high - low))), atol=1e-6)
+    # Beyond what train has seen, the pieces stay where they were and the number goes on.
+    beyond = encoder.encode(pl.DataFrame({"gain": [-5.0, 50.0], "flag": [0.0, 1.0]})).store.space()
+    np.testing.assert_allclose(beyond[:, 1:5], [[0] * 4, [1] * 4])
+    np.testing.assert_allclose(beyond[:, 0], [-5, 50])
+    assert encoder.facts()["num_features"] == 6

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from recipes.augmentation import Augment
+from recipes.cli.compatibility import sampler_settings
 from recipes.cli.compatibility_built import check_built
 from recipes.cli.initial import inexact, initialise
 from recipes.cli.settings import Settings
@@ -59,6 +60,7 @@ class _Dealing:
     steps_per_epoch: int
     total_steps: int
     starts_at: int
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,12 @@ def _parts(settings: Settings, data: Dataset) -> _Parts:
     loss = _build(Loss, "loss", settings, facts | {"sampled_counts": balance.counts_C, "sampled_rows": balance.dealt_rows})
     loss = loss.to(settings.device)
     notes = check_built(settings, data, dealing.plan, dealing.augment, loss, balance, balance.ledger(loss))
-    return _Parts(model, initial, dealing, schedule, balance, loss, notes)
+    return _Parts(model, initial, dealing, schedule, balance, loss, [*dealing.notes, *notes])
 
 
 def _dealing(settings: Settings, data: Dataset, facts: dict[str, Any]) -> _Dealing:
-    sampler = _build(Sampler, "sampler", settings, facts)
+    chosen, notes = sampler_settings(settings.plain, data.facts.task, settings.top.trust)
+    sampler = build(Sampler, chosen, "sampler", facts=facts, trust=settings.top.trust)
     # What deals the rows as they are needs no deferral, and its stream then is that of the plain run.
     natural = type(sampler).batches is Sampler.batches and type(sampler).resample is Sampler.resample
     deferred = Deferred(sampler, 0) if settings.top.reweight.start is not None and not natural else None
@@ -145,7 +148,7 @@ def _dealing(settings: Settings, data: Dataset, facts: dict[str, Any]) -> _Deali
     starts_at = _starts_at(settings, steps_per_epoch, steps)
     if deferred is not None:
         deferred.start_step = starts_at
-    return _Dealing(sampler, mining, augment, plan, labels, steps_per_epoch, steps, starts_at)
+    return _Dealing(sampler, mining, augment, plan, labels, steps_per_epoch, steps, starts_at, notes)
 
 
 def _schedule(settings: Settings, data: Dataset, dealing: _Dealing) -> Schedule:

@@ -21,6 +21,7 @@ from recipes.sampling import Sampler, Shuffle, StratifiedBatch
 
 if TYPE_CHECKING:
     from recipes.cli.settings import Top
+    from recipes.data import Task
     from recipes.training.settings import Trainer
 
 _NEEDS_PROBABILITIES = ("log_loss", "brier", "ece", "ece_classwise")
@@ -43,12 +44,17 @@ def adapt(plain: dict[str, Any], top: Top) -> list[str]:
     if changed:
         plain["model"] = plain["model"] | changed
         notes.append(f"{loss.__name__} needs " + ", ".join(f"model.{name}={value}" for name, value in changed.items()) + ": set")
-    # Rows with several labels cannot be stratified; that they have several is not always known before they are read.
-    several = top.task == "multilabel" or plain["data"].get("label_separator") is not None
-    if loss.batchwise and loss.scores and not several and resolve(Sampler, plain["sampler"], "sampler", trust) is Shuffle:
-        plain["sampler"] = {TARGET: "recipes.sampling.StratifiedBatch"} | {n: d for n, (_, d) in settings_of(StratifiedBatch).items()}
-        notes.append(f"{loss.__name__} compares classes within a batch, so batches are stratified: sampler=stratified_batch")
     return notes
+
+
+def sampler_settings(plain: dict[str, Any], task: Task, trust: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The settings of `sampler`, or of one that a loss cannot do without, with a note; the task is known once the labels are read."""
+    loss = resolve(Loss, plain["loss"], "loss", trust)
+    shuffled = resolve(Sampler, plain["sampler"], "sampler", trust) is Shuffle
+    if not (loss.batchwise and loss.scores and shuffled) or task == "multilabel":  # rows with several labels cannot be stratified
+        return plain["sampler"], []
+    stratified = {TARGET: "recipes.sampling.StratifiedBatch"} | {n: d for n, (_, d) in settings_of(StratifiedBatch).items()}
+    return stratified, [f"{loss.__name__} compares classes within a batch, so batches are stratified: sampler=stratified_batch"]
 
 
 def check_together(plain: dict[str, Any], top: Top, trainer: Trainer) -> None:

@@ -29,6 +29,7 @@ class Features:
 
     impute: Literal["median", "mean", "zero"] = "median"
     standardize: bool = True
+    pieces: PositiveInt | None = None
     indicators: bool = True
     categorical: Literal["onehot", "embed"] = "onehot"
     category_min_count: PositiveInt = 2

@@ -5,7 +5,8 @@ N rows, F features, K embedded categorical columns.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class Column:
     levels: list[str] | None = None  # of a category, most frequent first
     missing_level: bool = False  # a missing value is a level of its own, after the others
     other_level: bool = False  # one-hot: train has rows of rare levels, so that the level for rare and unseen ones was trained
+    edges: list[float] = field(default_factory=list)  # of a number's pieces, rising, in standard deviations
 
     @property
     def size(self) -> int:
@@ -44,7 +46,7 @@ class Column:
     def width(self, categorical: str) -> int:
         """Features that the column becomes."""
         if self.kind != "category":
-            return 1 + self.indicator
+            return 1 + self.indicator + max(0, len(self.edges) - 1)
         return self.size - (not self.other_level) if categorical == "onehot" else 0
 
 
@@ -52,7 +54,9 @@ class TabularEncoder(Encoder):
     """Columns of train, in their order; at prediction they may come in any order and among others.
 
     Numbers and booleans: missing values are imputed, then (x - mean) / standard deviation, where a constant column keeps scale 1.
-    Categories: levels by descending count; rare levels and those that train has not seen share level 0.
+    `pieces` adds to each number its piecewise linear encoding (Gorishniy et al. 2022): one feature for each piece between two edges, 0
+    below it and 1 above, so that a network can bend where a tree would cut. Categories: levels by descending count; rare levels and those
+    that train has not seen share level 0.
     """
 
     kind = "tabular"
@@ -113,7 +117,8 @@ class TabularEncoder(Encoder):
         categories = sum(column.kind == "category" for column in self.columns)
         indicators = sum(column.indicator for column in self.columns)
         how = "one-hot" if self.features.categorical == "onehot" else "embedded"
-        parts = [(len(self.columns) - categories, "numeric"), (categories, how), (indicators, "missing-value indicators")]
+        cut = " in pieces" if self.features.pieces is not None else ""
+        parts = [(len(self.columns) - categories, f"numeric{cut}"), (categories, how), (indicators, "missing-value indicators")]
         return ", ".join(f"{count} {what}" for count, what in parts if count) + f": {self.facts()['num_features']} features"
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
@@ -169,7 +174,16 @@ def _fit_number(name: str, kind: str, values: np.ndarray, features: Features) ->
         # Rounding alone gives a constant column a tiny deviation.
         if deviation > 10 * np.finfo(np.float64).eps * abs(column.mean):
             column.scale = deviation
+    if features.pieces is not None:
+        column.edges = _edges((present - column.mean) / column.scale, features.pieces)
     return column
+
+
+def _edges(values: np.ndarray, pieces: int) -> list[float]:
+    """Quantiles of the values, and of the distinct ones: where most rows have one value, the others would share a single piece."""
+    shares = np.linspace(0, 1, pieces + 1)
+    edges = np.unique([np.quantile(each, shares, method="inverted_cdf") for each in (values, np.unique(values))])
+    return [float(edge) for edge in edges] if len(edges) > 2 else []  # two values are told apart by the number itself
 
 
 def _encode_number(column: Column, values: np.ndarray, name: str, rows: np.ndarray | None) -> list[np.ndarray]:
@@ -180,7 +194,8 @@ def _encode_number(column: Column, values: np.ndarray, name: str, rows: np.ndarr
         import polars as pl
 
         _refuse(pl.Series(column.name, values), wrong, name, rows, "is too large for a 32-bit number; rescale the column")
-    return [encoded, missing] if column.indicator else [encoded]
+    pieces = [np.clip((encoded - low) / (high - low), 0, 1) for low, high in pairwise(column.edges)]
+    return [encoded, *([missing] if column.indicator else []), *pieces]
 
 
 def _fit_category(series: pl.Series, features: Features) -> Column:
