@@ -161,3 +161,23 @@ def test_without_validation_nothing_is_fitted(task: Any) -> None:
         np.testing.assert_array_equal(readout.logits(np.array([[0.5, -1.0]])), ledger.natural(np.array([[0.5, -1.0]])))
     with pytest.raises(ConfigError, match="calibration"):
         fit_readout(PlattScaling(), NoThreshold(), ledger, np.zeros((0, 2)), empty, task, NAMES, None, rng)
+
+
+@pytest.mark.parametrize(("sharpness", "inverted"), [(1.0, True), (3.0, False)])
+def test_a_focal_loss_is_inverted_where_validation_gains_by_it(sharpness: float, inverted: bool) -> None:
+    """At the optimum of a focal loss the closed form is right; an overfitted network's logits are larger than that, and it is not."""
+    rng = np.random.default_rng(0)
+    true = rng.uniform(0.05, 0.95, 4000)
+    labels = (rng.random(4000) < true).astype(np.int64)
+    shares = np.array([0.5, 0.5])
+    ledger = Ledger("binary", shares, shares, Declaration(focus=2.0))
+    # The minimiser of the focal loss: found by inverting the inverse on a grid.
+    grid = np.linspace(-6, 6, 4001)
+    unbent = ledger.natural(np.stack([np.zeros_like(grid), grid], axis=1))
+    optimum = np.interp(np.log(true / (1 - true)), unbent[:, 1] - unbent[:, 0], grid)
+    raw = np.stack([np.zeros(4000), sharpness * optimum], axis=1)
+    found = fit_readout(AutoCalibration(), NoThreshold(), ledger, raw, labels, "binary", ("no", "yes"), None, rng)
+    assert (found.ledger.loss.focus > 0) is inverted
+    np.testing.assert_array_equal(found.decide(raw), raw.argmax(axis=1))
+    few = fit_readout(AutoCalibration(), NoThreshold(), ledger, raw[:100], labels[:100], "binary", ("no", "yes"), None, rng)
+    assert few.ledger.loss.focus == 2.0  # too few rows to doubt the closed form by

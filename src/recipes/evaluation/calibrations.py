@@ -46,6 +46,10 @@ class Calibration:
         self.refuse(ledger, sample)
         return self.make(np.asarray(raw_NC)[sample.kept_N], ledger, sample, class_names)
 
+    def believed(self, ledger: Ledger, raw_NC: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> Ledger:
+        """The ledger to go by, as validation shows; `fit` is then asked with it."""
+        return ledger
+
     def refuse(self, ledger: Ledger, sample: Sample) -> None:
         """Raise ConfigError for rows that cannot be fitted."""
 
@@ -78,6 +82,10 @@ class FocalInverse(PriorCorrection):
 
     The map is that of `prior`; this name insists on a focal loss. Raises ConfigError where the loss has no focal factor.
     """
+
+    def believed(self, ledger: Ledger, raw_NC: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> Ledger:
+        """The ledger to go by, as validation shows; `fit` is then asked with it."""
+        return ledger
 
     def refuse(self, ledger: Ledger, sample: Sample) -> None:
         if ledger.loss.focus <= 0:

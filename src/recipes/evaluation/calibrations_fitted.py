@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from recipes.evaluation.calibrations import Calibration
 from recipes.evaluation.calibrators import BetaMap, Calibrator, Closed, Platt, Steps, Temperature, Vector, logs_of
 from recipes.evaluation.decisions import log_probabilities, margins
 from recipes.evaluation.fitting import Sample, increasing, sigmoid, softmax, temperature
+from recipes.evaluation.reliability import calibration_summary
 
 if TYPE_CHECKING:
     from recipes.data.facts import Task
@@ -179,11 +181,29 @@ class AutoCalibration(Calibration):
     Fitted only with `min_rows` validation rows and, unless multiclass, with `min_positives` rows of the rarer side; a label with fewer
     keeps the closed form. Where nothing is fitted a warning says why. A fit here has to beat a form that is known to be off, so it asks
     for fewer rows than one for a model that needs no correction.
+
+    A focal loss is inverted where that lowers the log loss of validation: the closed form is that of the optimum, and a network that has
+    learned its rows by heart is overconfident by about as much as a focal loss takes back (Mukhoti et al. 2020).
     """
 
     def __init__(self, *, min_rows: PositiveInt = 500, min_positives: PositiveInt = 50) -> None:
         self.min_rows = min_rows
         self.min_positives = min_positives
+
+    def believed(self, ledger: Ledger, raw_NC: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> Ledger:
+        if ledger.loss.focus == 0 or len(targets) < self.min_rows:
+            return ledger
+        bent = replace(ledger, loss=replace(ledger.loss, focus=0.0))
+        summaries = (calibration_summary(each.natural(raw_NC), targets, ledger.task, weights) for each in (ledger, bent))
+        inverted, left = (summary["log_loss"] for summary in summaries)
+        if not left < inverted:
+            return ledger
+        logger.info(
+            "calibration: the focal loss is not inverted, since validation's log loss is %.4f without and %.4f with it; "
+            "calibration=focal_inverse does it all the same",
+            left, inverted,
+        )  # fmt: skip
+        return bent
 
     def make(self, raw_NC: np.ndarray, ledger: Ledger, sample: Sample, class_names: Sequence[str]) -> Calibrator:
         if ledger.exact:

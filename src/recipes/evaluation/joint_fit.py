@@ -47,6 +47,7 @@ def fit_readout(
         own = None if weights is None else weights[rows]
         return calibration.fit(raw_NC[rows], ledger, targets[rows], own, task, class_names)
 
+    ledger = calibration.believed(ledger, raw_NC, targets, weights)
     calibrator = calibrated(first)
     if isinstance(calibrator, Closed | Raw):  # nothing was fitted, so no row is flattered
         second = everything
