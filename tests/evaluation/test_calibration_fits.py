@@ -258,7 +258,7 @@ def test_auto_fits_only_where_the_closed_form_is_off_and_rows_suffice(task, capl
     assert not caplog.records
     few = AutoCalibration().fit(raw[:499], off, targets[:499], None, task)
     assert few.kind == "prior"
-    assert "(synthetic rows), and validation is not fitted, since it has 499 rows of calibration.min_rows=500" in caplog.text
+    assert "(synthetic rows), and nothing is fitted on validation, since it has 499 rows of calibration.min_rows=500" in caplog.text
 
 
 def test_auto_counts_the_rarer_side(caplog):
@@ -268,7 +268,7 @@ def test_auto_counts_the_rarer_side(caplog):
     off = ledger("binary", ("mining",))
     assert AutoCalibration().fit(true, off, targets, None, "binary").kind == "prior"
     assert "its rarer side has 49 rows of calibration.min_positives=50" in caplog.text
-    assert "calibration=platt, beta or isotonic" in caplog.text
+    assert "calibration=platt fits the few all the same" in caplog.text
     targets[49] = 1
     assert AutoCalibration().fit(true, off, targets, None, "binary").kind == "platt"
     labels = np.zeros((600, 3))

@@ -46,3 +46,16 @@ def test_state_survives() -> None:
     assert other == stopper
     assert other.observe({"f1": 0.1}, 4) is False
     assert other.reason() is not None
+
+
+def test_of_equal_scores_the_lower_loss_is_kept_and_patience_is_not_renewed() -> None:
+    """A rare class that is never predicted makes F1 stand still: the first evaluation is then the least trained one."""
+    stopper = Stopper("val/f1_macro", "max", patience=3)
+    kept = [stopper.observe({"f1_macro": 0.49, "loss": loss}, step) for step, loss in ((1, 0.9), (2, 0.5), (3, 0.7), (4, 0.4))]
+    assert kept == [True, True, False, True]
+    assert (stopper.best, stopper.best_step, stopper.waited) == (0.49, 4, 3)
+    assert stopper.reason() is not None
+    again = Stopper("val/f1_macro", "max", patience=3)
+    again.load_state_dict(stopper.state_dict())
+    assert not again.observe({"f1_macro": 0.49, "loss": 0.6}, 5)
+    assert again.observe({"f1_macro": 0.5, "loss": 2.0}, 6)

@@ -92,6 +92,8 @@ def _notes(settings: Settings, loss: Loss, balance: Balance, balanced: bool) -> 
     automatic = loss.rebalances or any(isinstance(own.get(name), str) and own[name] != "none" for name in _SCHEMES)
     if balanced and automatic and not loss.explicit_weights:
         notes.append("weights and adjustments of the loss are those of what the sampler deals, so that nothing is balanced twice")
+    if issubclass(resolve(Calibration, settings.group("calibration"), "calibration", settings.top.trust), NoCalibration) and balanced:
+        notes.append("calibration=none: the probabilities stay those of the prior that the network fits")
     if has_batch_norm(settings.plain) and balance.shifted:
         if settings.trainer.bn_recalibrate is False:
             log.warning(

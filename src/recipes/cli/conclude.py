@@ -59,7 +59,8 @@ def conclude(job: Job, settings: Settings, data: Dataset, reason: str, seconds: 
         evaluations=final,
         calibration={name: _compared(raw[name], found, job) for name, found in final.items()},
         decision=readout.rule.describe(data.facts.task),
-        calibrated=readout.calibrator.describe(),
+        calibrated=readout.calibrator.describe()
+        + ("" if readout.ledger.exact or readout.calibrator.kind != "prior" else ", not exact here"),
     )
     return Outcome(result, readout, conformal_scores(readout, data.val, val_NC))
 

@@ -48,10 +48,13 @@ def initialise(model: Model, settings: Settings, data: Dataset) -> Ledger | None
 
 
 def inexact(settings: Settings) -> tuple[str, ...]:
-    """Why weights that start as `init` says may not come to fit what they are shown, in words; none where they may."""
+    """Why weights that start as `init` or `reweight` say may not come to fit what they are shown last, in words; none where they may."""
+    reasons = []
     if settings.top.init.train == "scale":
-        return ("init.train=scale: one factor a class cannot take in the prior of what is dealt",)
-    return ()
+        reasons.append("init.train=scale: one factor a class cannot take in the prior of what is dealt")
+    if settings.top.reweight.start is not None:
+        reasons.append("reweight.start: weights that fitted the rows as they are have not forgotten that prior at the end")
+    return tuple(reasons)
 
 
 def check_same(bundle: Bundle, data: Dataset, run: str, key: str) -> None:

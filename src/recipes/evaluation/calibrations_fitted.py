@@ -220,8 +220,9 @@ class AutoCalibration(Calibration):
         else:
             return (VectorScaling() if several else PlattScaling()).fitted(natural_NC, sample)
         logger.warning(
-            "calibration: the closed form is not exact (%s), and validation is not fitted, since %s: probabilities are approximate; "
-            "calibration=%s fits all the same",
-            "; ".join(ledger.approximate), lacking, "vector, platt or isotonic" if several else "platt, beta or isotonic",
+            "calibration: the closed form is not exact (%s), and nothing is fitted on validation, since %s: probabilities are approximate; "
+            "more validation rows mend that%s",
+            "; ".join(ledger.approximate), lacking,
+            f", and calibration={'vector' if several else 'platt'} fits the few all the same" if sample.rows else "",
         )  # fmt: skip
         return Closed()

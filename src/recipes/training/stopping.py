@@ -10,7 +10,11 @@ from typing import Any, Literal
 
 @dataclass
 class Stopper:
-    """Follows one metric. NaN is never an improvement. `patience` counts evaluations; None never stops."""
+    """Follows one metric. NaN is never an improvement. `patience` counts evaluations; None never stops.
+
+    Of equal values the one with the lower loss is kept: while a rare class is not predicted at all, a score of decisions stands still, and
+    the network does not. Patience is not renewed by that.
+    """
 
     monitor: str  # "val/<metric>"
     mode: Literal["min", "max"]
@@ -19,17 +23,22 @@ class Stopper:
     best: float = math.nan
     best_step: int = 0
     waited: int = 0
+    loss: float = math.nan  # at the best evaluation
 
     def observe(self, metrics: Mapping[str, float], step: int) -> bool:
-        """Take in one evaluation (metrics without their prefix); True when it is the best so far by more than `min_delta`."""
+        """Take in one evaluation (metrics without their prefix); True when it is the best: by more than `min_delta`, or by the loss."""
         value = metrics[self.monitor.partition("/")[2]]
         gain = value - self.best if self.mode == "max" else self.best - value
+        loss = metrics.get("loss", math.nan)
         improved = not math.isnan(value) and (math.isnan(self.best) or gain > self.min_delta)
         if improved:
-            self.best, self.best_step, self.waited = value, step, 0
-        else:
-            self.waited += 1
-        return improved
+            self.best, self.best_step, self.loss, self.waited = value, step, loss, 0
+            return True
+        self.waited += 1
+        if value == self.best and loss < self.loss:
+            self.best_step, self.loss = step, loss
+            return True
+        return False
 
     @property
     def found(self) -> bool:
@@ -38,7 +47,7 @@ class Stopper:
 
     def forget(self) -> None:
         """Start anew: what was seen before does not count."""
-        self.best, self.best_step, self.waited = math.nan, 0, 0
+        self.best, self.best_step, self.waited, self.loss = math.nan, 0, 0, math.nan
 
     def reason(self) -> str | None:
         """Why to stop now, or None."""
@@ -49,7 +58,7 @@ class Stopper:
 
     def state_dict(self) -> dict[str, Any]:
         state = asdict(self)
-        return {name: state[name] for name in ("best", "best_step", "waited")}
+        return {name: state[name] for name in ("best", "best_step", "waited", "loss")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.best_step, self.waited = state["best"], state["best_step"], state["waited"]
+        self.best, self.best_step, self.waited, self.loss = (state[name] for name in ("best", "best_step", "waited", "loss"))
