@@ -7,6 +7,9 @@
     python scripts/benchmark.py samplers           an epoch of each index sampler on a million rows; SMOTE beside imbalanced-learn's
     python scripts/benchmark.py svc                TF-IDF and LinearSVC on the default data, on the splits of seeds 0, 1 and 2
     python scripts/benchmark.py startup            --help, --cfg job, and the first optimizer step of the default job
+    python scripts/benchmark.py lightning --reference <python with lightning>    the default job beside a Lightning Trainer
+    python scripts/benchmark.py fasttext --reference <python with fasttext>      fastText beside the original; path=<folder> times=10
+    python scripts/benchmark.py tree               hierarchical softmax beside the full one on classes=1000
 
 Ratios compare interleaved runs, so that a machine that slows down slows both; the median of `runs=5` counts.
 """
@@ -29,7 +32,13 @@ from recipes.cli.compose import composed
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS, FEATURES, BATCH, EPOCHS = 64_000, 30, 64, 2
-NAMES = ("loop", "textcnn", "encode", "startup", "svc", "samplers")
+THREADS = 2
+NAMES = ("loop", "textcnn", "encode", "startup", "svc", "samplers", "lightning", "fasttext", "tree")
+PEERS = {
+    "lightning": "lightning",
+    "fasttext": "fasttext",
+}  # benchmarks beside another program, and what the python behind --reference must have
+OPTIONS = ("runs", "path", "times", "classes", "--reference")
 
 
 def interleaved(runs: int, timed: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
@@ -60,13 +69,14 @@ def fitted(work: Path, overrides: Iterable[str], change: Callable[[Any], None] =
     """Seconds and steps of `fit` with everything on that a user has on: clipping, console, files, TensorBoard."""
     import torch
 
-    from recipes.cli.assemble import assemble, describe, read_data
+    from recipes.cli.assemble import assemble, read_data
+    from recipes.cli.describe import describe
     from recipes.cli.settings import read_settings
     from recipes.reporting import Console, make_listeners
     from recipes.training.events import Listeners
     from recipes.training.loop import fit
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     run_dir = Path(tempfile.mkdtemp(dir=work))
     settings = read_settings(composed("trainer.device=cpu", "trainer.early_stopping.patience=null", "trainer.progress=bar", *overrides))
     data, _ = read_data(settings)
@@ -90,7 +100,7 @@ def loop(work: Path, runs: int) -> None:
     import torch.nn.functional as F
     from torch import nn
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((ROWS, FEATURES), dtype=np.float32)
     y = (x[:, 0] + x[:, 1] * x[:, 2] > 1).astype(np.int64)
@@ -132,52 +142,61 @@ def loop(work: Path, runs: int) -> None:
 
 
 def textcnn(work: Path, runs: int) -> None:
-    """TextCNN 300-d, 3x100 maps, batch 64, 32 words: the same module in a bare loop and in ours, so that only the loop differs."""
-    import torch
-    import torch.nn.functional as F
-    from torch import nn
-
-    torch.set_num_threads(2)
-    rng = np.random.default_rng(0)
+    """The default job, and TextCNN 300-d in fp32: the same module in the best bare loop and in ours, so that only the loop differs."""
     rows = 25_600  # 400 steps: about what lies between two checkpoints of a real run
     path = work / "texts.csv"
-    words = np.array([f"w{i}" for i in range(20_000)])
+    rng, words = np.random.default_rng(0), np.array([f"w{i}" for i in range(20_000)])
     with open(path, "w", encoding="utf-8") as file:
         file.write("text,label\n")
         for i in range(rows):
             file.write(" ".join(words[rng.integers(0, len(words), 32)]) + f",c{i % 2}\n")
-    overrides = [
+    wide = [
         "data=file", f"data.path={path}", "data.text=text", "data.label=label", "data.val_fraction=0", "data.test_fraction=0",
         "model=textcnn", "model.dim=300", "model.maps=100", "loss=cross_entropy", "optimizer=adamw", "trainer.batch_size=64",
         "trainer.max_epochs=1", "trainer.precision=fp32",
     ]  # fmt: skip
+    beside_bare(work, runs, "the default job: TextCNN on data=icd10, batch 128", ["trainer.max_steps=400"])
+    beside_bare(work, runs, "TextCNN 300-d, 3x100 maps, 32 words, batch 64", wide)
+
+
+def beside_bare(work: Path, runs: int, title: str, overrides: list[str]) -> None:
+    """`fit`, and a loop of seven lines with the same module, batches, arithmetic and learning rates: fused AdamW, clipping, autocast."""
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
     from recipes.cli.assemble import assemble, read_data
     from recipes.cli.settings import read_settings
     from recipes.training.events import Listener
 
+    torch.set_num_threads(THREADS)
     settings = read_settings(composed("trainer.device=cpu", *overrides))
     data, _ = read_data(settings)
-    order_rows = rows - rows % 64
+    job = assemble(settings, data, work, Listener())
+    steps, size, name = job.total_steps, settings.trainer.batch_size, job.precision.name
 
     def bare() -> float:
         job = assemble(settings, data, work, Listener())
-        model, split = job.model.train(), data.train
+        model, split, bf16 = job.model.train(), data.train, name == "bf16"
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+        order = np.concatenate([np.random.default_rng(0).permutation(len(split)) for _ in range(steps * size // len(split) + 1)])
         started = time.perf_counter()
-        order = np.random.default_rng(0).permutation(rows)[:order_rows]
-        for s in range(0, order_rows, 64):
-            batch = split.batch(order[s : s + 64])
-            F.cross_entropy(model(batch), batch.targets).backward()
+        for s in range(0, steps * size, size):
+            batch = split.batch(order[s : s + size])
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                logits = model(batch)
+            F.cross_entropy(logits.float(), batch.targets).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
         return time.perf_counter() - started
 
     def ours() -> float:
-        return fitted(work, overrides)[0]
+        taken, done = fitted(work, overrides)
+        assert done == steps, (done, steps)
+        return taken
 
-    seconds = interleaved(runs, {"bare PyTorch loop": bare, "recipes": ours})
-    report("TextCNN 300-d, 3x100 maps, 32 words, batch 64, fp32", seconds, order_rows // 64, 1.03)
+    report(f"{title}, {name}", interleaved(runs, {"bare PyTorch loop": bare, "recipes": ours}), steps, 1.03)
 
 
 def encode(work: Path, runs: int, path: str | None = None) -> None:
@@ -281,11 +300,7 @@ def main() -> None:
     if "-h" in sys.argv or "--help" in sys.argv:
         print(__doc__)
         return
-    chosen = [a for a in sys.argv[1:] if "=" not in a] or list(NAMES)
-    options = dict(a.split("=", 1) for a in sys.argv[1:] if "=" in a)
-    unknown = [a for a in chosen if a not in NAMES] + [k for k in options if k not in ("runs", "path")]
-    if unknown:
-        sys.exit(f"benchmark.py: unknown: {', '.join(unknown)}; there are {', '.join(NAMES)}, runs=N, path=FILE")
+    chosen, options = _arguments(sys.argv[1:])
     runs = int(options.get("runs", 5))
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
@@ -297,8 +312,40 @@ def main() -> None:
                 from benchmark_samplers import samplers
 
                 samplers(runs)
+            elif name == "lightning":
+                from benchmark_lightning import lightning
+
+                lightning(work, runs, options["--reference"])
+            elif name == "fasttext":
+                from benchmark_fasttext import beside_fasttext
+
+                beside_fasttext(work, runs, options["--reference"], options.get("path"), int(options.get("times", 1)))
+            elif name == "tree":
+                from benchmark_fasttext import tree_beside_softmax
+
+                tree_beside_softmax(work, runs, options.get("path"), int(options.get("classes", 1000)))
             else:
                 {"loop": loop, "textcnn": textcnn, "startup": startup, "svc": svc}[name](work, runs)
+
+
+def _arguments(given: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The benchmarks that are asked for, and the options; leaves with a message where something is wrong."""
+    words, options = list(given), {}
+    if "--reference" in words:
+        at = words.index("--reference")
+        if at + 1 == len(words):
+            sys.exit("benchmark.py: --reference: the path of a python is missing")
+        options["--reference"] = words[at + 1]
+        del words[at : at + 2]
+    options |= dict(a.split("=", 1) for a in words if "=" in a)
+    chosen = [a for a in words if "=" not in a] or [n for n in NAMES if n not in PEERS]
+    unknown = [a for a in chosen if a not in NAMES] + [k for k in options if k not in OPTIONS]
+    if unknown:
+        sys.exit(f"benchmark.py: unknown: {', '.join(unknown)}; there are {', '.join(NAMES)}, {', '.join(f'{o}=...' for o in OPTIONS)}")
+    lacking = [name for name in chosen if name in PEERS and "--reference" not in options]
+    if lacking:
+        sys.exit(f"benchmark.py {lacking[0]}: --reference <python> is missing: one in which {PEERS[lacking[0]]} is installed")
+    return chosen, options
 
 
 if __name__ == "__main__":

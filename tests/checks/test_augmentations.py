@@ -106,7 +106,7 @@ def model_of(form: str) -> Model:
     if form == "sequence":
         model = TextCNN(**facts, **words, vocabulary=WORDS, maps=4, widths=[2, 3])  # type: ignore[arg-type]
     elif form == "bag":
-        model = FastText(**facts, **words, word_ngrams=1, sparse=False, init="xavier_normal")  # type: ignore[arg-type]
+        model = FastText(**facts, **words, vocabulary=WORDS, word_ngrams=1, sparse=False, init="xavier_normal")  # type: ignore[arg-type]
     else:
         features = 4 if form == "dense" else len(WORDS)
         model = MLP(**facts, num_features=features, category_sizes=(), sparse_features=form == "tfidf", widths=[5])  # type: ignore[arg-type]

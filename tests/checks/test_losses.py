@@ -233,6 +233,8 @@ CHANGES: dict[tuple[str, str], list[tuple[Task, dict[str, Any]]]] = {
         for option in ("db", "ntr")
         for name, values in {"neg_scale": (1.0, 5.0), "kappa": (0.0, 0.2), "gamma": (0.0, 1.0), "alpha": (0.25, 1.0)}.items()
     },
+    ("negative_sampling", "negatives"): [(task, {"negatives": n}) for task in ("binary", "multiclass") for n in (1, 20)],
+    ("negative_sampling", "power"): [("multiclass", {"power": p}) for p in (0.25, 0.75, 1.0)],
     ("dice", "alpha"): [(task, {"alpha": a}) for task in TASKS for a in (0.0, 1.0)],
     ("dice", "smooth"): [(task, {"smooth": s}) for task in TASKS for s in (0.1, 2.0)],
     ("pairwise_auc", "margin"): [(task, {"margin": m}) for task in TASKS for m in (0.5, 2.0)],

@@ -187,3 +187,22 @@ def test_the_input_is_not_overwritten(predict: Callable, table_run: Path, tmp_pa
     code, told = predict(run=table_run, input="new.csv", output="new.csv")
     assert (code, "is the input itself" in told) == (2, True)
     assert (tmp_path / "new.csv").read_bytes() == before
+
+
+def test_attention(predict: Callable, train_here: Callable, text_csv: Path, text_run: Path, tmp_path: Path) -> None:
+    small = ["model=textrnn", "model.pooling=attention", "model.dim=8", "model.hidden=4", "trainer.max_epochs=1", "trainer.device=cpu"]
+    train_here(tmp_path / "run", "data=file", f"data.path={text_csv}", "trainer.progress=off", *small)
+    (tmp_path / "new.csv").write_text('id,text\n1,"iota ""kappa"" été"\n2,\n')
+    code, told = predict(run=tmp_path / "run", input="new.csv", output="scored.csv", attention="true")
+    assert code == 0, told
+    scored = pl.read_csv(tmp_path / "scored.csv")
+    assert scored.columns == ["id", "text", "prediction", "p_common", "p_middle", "p_rare", "attention"]
+    first, second = (json.loads(pairs) for pairs in scored["attention"])
+    assert [token for token, _ in first] == ["iota", '"', "kappa", '"', "été"]
+    assert sum(weight for _, weight in first) == pytest.approx(1, abs=1e-5)
+    assert second == []
+    code, told = predict(run=text_run, input="new.csv", output="o.csv", attention="true")
+    assert (code, "attention: TextCNN weighs no words" in told) == (2, True), told
+    code, told = predict(run=text_run, input="new.csv", output="o.csv", attention="yes")
+    assert (code, "attention: expected true or false, got 'yes'" in told) == (2, True), told
+    assert not (tmp_path / "o.csv").exists()

@@ -37,7 +37,7 @@ def test_the_first_command_leaves_everything_readable(python: Callable, text_csv
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["split"] for line in lines] == ["train", "val", "train", "val"]
     for name in ("last.pt", "best.pt"):
-        assert torch.load(run / "checkpoints" / name, weights_only=True)["format"] == 2
+        assert torch.load(run / "checkpoints" / name, weights_only=True)["format"] == 3
     for split in ("val", "test"):
         scores = pl.read_parquet(run / "predictions" / f"{split}.parquet")
         assert scores.columns == ["row", "label", "prediction", "p_common", "p_middle", "p_rare"]

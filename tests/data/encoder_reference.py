@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 
 # The code points that Unicode calls white space; str.split() takes a few more.
-BLANKS = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+UNICODE_BLANKS = (
+    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 
 
-def split_blanks(text: str) -> list[str]:
-    for blank in BLANKS[1:]:
-        text = text.replace(blank, "\t")
-    return [token for token in text.split("\t") if token]
+def split_blanks(text: str, blanks: str = " \t\n\x0b\x0c\r\x00") -> list[str]:
+    """By default the blanks of fastText: those of ASCII, and NUL."""
+    for blank in blanks[1:]:
+        text = text.replace(blank, blanks[0])
+    return [token for token in text.split(blanks[0]) if token]
 
 
 def vocabulary(rows: list[list[str]], min_count: int = 1, max_vocab: int | None = None) -> dict[str, int]:

@@ -152,3 +152,34 @@ def test_a_full_disk_is_an_error_that_names_the_folder(text_run: Path, tmp_path:
         signal.signal(signal.SIGXFSZ, handler)
     with pytest.raises(CheckpointError, match="there is no trained model"):
         load_bundle(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def attentive_run(train_here, text_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]
+    """A run of a model that weighs words."""
+    run_dir = tmp_path_factory.mktemp("runs") / "attentive"
+    small = ["model=han", "model.dim=8", "model.hidden=4", "trainer.max_epochs=1", "trainer.progress=off", "trainer.device=cpu"]
+    train_here(run_dir, "data=file", f"data.path={text_csv}", *small)
+    return run_dir
+
+
+def test_attention_names_each_token_and_its_weight(attentive_run: Path) -> None:
+    predictor = recipes.load(attentive_run)
+    texts = ["Alpha beta, unheard-of. Iota!", "", *TEXTS]
+    found = predictor.explain(texts)
+    assert [token for token, _ in found[0]] == ["alpha", "beta", ",", "unheard", "-", "of", ".", "iota", "!"]
+    assert found[1] == []
+    for row in found:
+        assert sum(weight for _, weight in row) == pytest.approx(1 if row else 0, abs=1e-6)
+    predictor.batch_size = 1
+    for row, alone in zip(found, predictor.explain(pl.DataFrame({"text": texts})), strict=True):
+        assert [token for token, _ in row] == [token for token, _ in alone]
+        assert [weight for _, weight in row] == pytest.approx([weight for _, weight in alone], abs=1e-6)
+    assert predictor.explain([]) == []
+
+
+def test_models_without_attention_say_who_has_it(text_run: Path, table_run: Path) -> None:
+    with pytest.raises(ConfigError, match=r"attention: TextCNN weighs no words; train a model that does: model=han"):
+        recipes.load(text_run).check_attention()
+    with pytest.raises(ConfigError, match=r"attention: MLP reads no text word by word; train a model that does: model=han"):
+        recipes.load(table_run).explain(ROWS)

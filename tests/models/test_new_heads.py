@@ -142,7 +142,14 @@ def test_methods_that_the_head_rules_out_are_refused_with_a_way_on() -> None:
 @pytest.mark.parametrize("option", ["fasttext", "mlp"])
 def test_a_model_is_built_again_with_a_new_head(option: str, kind: str) -> None:
     """fastText has no bias as published, and the nearest mean needs one; a cosine head may give way to a linear one, and back."""
-    facts = {"num_classes": 3, "vocab_size": 9, "task": "multiclass", "class_counts": np.array([5, 3, 2]), "train_rows": 10}
+    facts = {
+        "num_classes": 3,
+        "vocab_size": 9,
+        "vocabulary": (),
+        "task": "multiclass",
+        "class_counts": np.array([5, 3, 2]),
+        "train_rows": 10,
+    }
     facts |= {"num_features": 5, "category_sizes": (), "sparse_features": False}
     for scale in (None, 4.0):
         sizes = {"dim": 6, "bias_init": "none"} if option == "fasttext" else {"widths": [6], "bias_init": "zero"}

@@ -116,7 +116,14 @@ def test_the_last_layer_is_the_last_linear_one() -> None:
     assert last_layer(nn.Embedding(3, 2)) == []
 
 
-@pytest.mark.parametrize("kind", ["norm", "value", "agc", "none"])
+def test_the_norm_of_sparse_gradients_is_not_asked_for_in_vain() -> None:
+    ours = bag(sparse=True)
+    before = ours[0].weight.grad.clone()
+    assert make_clip("none", 1.0, ours)() is None
+    assert torch.equal(ours[0].weight.grad.to_dense(), before.to_dense())
+
+
+@pytest.mark.parametrize("kind", ["norm", "value", "agc"])
 def test_sparse_gradients_are_clipped_as_dense_ones(kind: str) -> None:
     ours, theirs = bag(sparse=True), bag(sparse=False)
     assert ours[0].weight.grad.is_sparse

@@ -56,12 +56,12 @@ def test_no_step_waits_for_the_device(make_job: Callable[..., Job], overrides: l
     job.model.train()
     windows = list(job.windows(0, skip=0))
     for window in windows[:3]:  # lazy initialisation may wait
-        loop._update(job, window, 0)
+        loop._update(job, [window], 0)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for window in windows[3:6]:
-            loop._update(job, window, 0)
+            loop._update(job, [window], 0)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -94,7 +94,7 @@ def test_resume_continues_near_enough(make_job: Callable[..., Job]) -> None:
     job.model.train()
     for step in range(9):
         epoch, done = divmod(step, job.steps_per_epoch)
-        loop._update(job, next(job.windows(epoch, skip=done)), epoch)
+        loop._update(job, [next(job.windows(epoch, skip=done))], epoch)
     job.save()
     again.load_state_dict(checkpoint.load(job.last_path))
     assert again.position.step == 9

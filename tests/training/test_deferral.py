@@ -45,11 +45,12 @@ def traced(job: Job) -> list[tuple[torch.Tensor, bool, np.ndarray]]:
     """Before each update: the weights as one vector, whether the loss rebalances, and the rows of the window."""
     seen, step = [], job.step
 
-    def stepped(window: np.ndarray, *moment: int) -> torch.Tensor:
+    def stepped(windows: list[np.ndarray], *moment: int) -> torch.Tensor:
         vector = torch.nn.utils.parameters_to_vector(job.model.parameters()).detach().clone()
-        seen.append((vector, job.loss.active, job.gather.rows(window)))
-        return step(window, *moment)
+        seen.append((vector, job.loss.active, job.gather.rows(windows[0])))
+        return step(windows, *moment)
 
+    stepped.span = 1  # type: ignore[attr-defined]
     job.step = stepped  # type: ignore[assignment]
     return seen
 

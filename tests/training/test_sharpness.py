@@ -99,7 +99,7 @@ def run(model: MLP, step: Callable[..., torch.Tensor]) -> torch.Tensor:
     model.train()
     model.zero_grad()
     torch.manual_seed(5)
-    return step(np.arange(ROWS), 0, 0)
+    return step([np.arange(ROWS)], 0, 0)
 
 
 def test_dropout_masks_are_the_same_and_batch_norm_moves_once() -> None:
@@ -225,6 +225,6 @@ def test_nothing_waits_for_the_device(adaptive: bool) -> None:
         torch.testing.assert_close(on_device, on_cpu, rtol=1e-3, atol=1e-4)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        step(np.arange(ROWS), 0, 0)
+        step([np.arange(ROWS)], 0, 0)
     finally:
         torch.cuda.set_sync_debug_mode("default")

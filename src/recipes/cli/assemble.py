@@ -26,7 +26,7 @@ from recipes.sampling import Deferred, Moment, Plan, Sampler
 from recipes.training.balance import Balance, weigh
 from recipes.training.events import Listener
 from recipes.training.job import Job
-from recipes.training.precision import Precision
+from recipes.training.precision import choose_precision
 from recipes.training.seeding import seed_everything
 from recipes.training.settings import total_steps
 from recipes.training.step import Gather
@@ -102,7 +102,7 @@ def assemble(settings: Settings, data: Dataset, run_dir: Path, listener: Listene
         balance=balance,
         recalibrate=balance.shifted if trainer.bn_recalibrate == "auto" else trainer.bn_recalibrate,
         val=None if data.val is None else data.val.to(device),
-        precision=Precision(trainer.precision, device),
+        precision=choose_precision(trainer.precision, device, model, trainer.window),
         best=best,
         stopper=stopper,
         steps_per_epoch=dealing.steps_per_epoch,

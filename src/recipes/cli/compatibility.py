@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recipes.augmentation import Augment
-from recipes.config import Duration, fail, resolve, settings_of
+from recipes.config import Duration, check_value, fail, resolve, settings_of
 from recipes.config.build import TARGET
 from recipes.errors import ConfigError
 from recipes.evaluation import Calibration, CostThreshold, FixedThreshold, NoCalibration, PriorCorrection, Threshold
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from recipes.data import Task
     from recipes.training.settings import Trainer
 
+_WITH_HEAD = {  # the models that have what a loss may ask for, and a loss that asks for nothing
+    "head=cosine": "model=textcnn, model=fasttext or model=mlp, or loss=balanced_softmax",
+    "head=hierarchical": "model=fasttext, or loss=cross_entropy",
+}
 _NEEDS_PROBABILITIES = ("log_loss", "brier", "ece", "ece_classwise")
 
 
@@ -33,12 +37,12 @@ def adapt(plain: dict[str, Any], top: Top) -> list[str]:
     loss = resolve(Loss, plain["loss"], "loss", trust)
     model = resolve(Model, plain["model"], "model", trust)
     asked = loss.asks_of_model(plain["loss"])
-    lacking = [name for name in asked if name not in settings_of(model)]
+    known = settings_of(model)
+    lacking = [f"{name}={value}" for name, value in asked.items() if name not in known or check_value(value, known[name][0], name)]
     if lacking:
-        wish = f"{lacking[0]}={asked[lacking[0]]}"
         raise ConfigError(
-            f"loss: {loss.__name__} needs a model with the setting {wish}, and {model.__name__} has none; "
-            "use model=textcnn, model=fasttext or model=mlp, or loss=balanced_softmax, which goes with any model"
+            f"loss: {loss.__name__} needs a model with the setting {lacking[0]}, and {model.__name__} has none; "
+            f"use {_WITH_HEAD.get(lacking[0], 'another model, or loss=cross_entropy')}, which goes with any model"
         )
     changed = {name: value for name, value in asked.items() if plain["model"].get(name) != value}
     if changed:

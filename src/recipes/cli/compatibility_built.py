@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
 
 import numpy as np
 
 from recipes.augmentation import Augment
 from recipes.cli.compatibility import chosen_on_validation, has_batch_norm, reads_probabilities
+from recipes.cli.readout import labels_of, readout_parts
 from recipes.cli.settings import Settings
-from recipes.config import build, resolve
+from recipes.config import resolve
 from recipes.data import Dataset, Task
 from recipes.errors import ConfigError
-from recipes.evaluation import Calibration, NoCalibration, PerLabel, Threshold
+from recipes.evaluation import Calibration, NoCalibration, PerLabel
 from recipes.losses import Loss
 from recipes.priors import Ledger
 from recipes.reporting.formatting import shorten
@@ -58,7 +58,7 @@ def _too_few(settings: Settings, data: Dataset) -> list[str]:
 
     Of all rows; where a fitted calibration takes half of them, the fit may find too few even so.
     """
-    threshold, val = _readout_parts(settings)[1], data.val
+    threshold, val = readout_parts(settings)[1], data.val
     least = getattr(threshold, "min_positives", None)
     if not threshold.chooses or val is None or least is None:
         return []
@@ -130,7 +130,7 @@ def _check_rows_left(settings: Settings, data: Dataset, balance: Balance) -> Non
 def _check_readout(settings: Settings, data: Dataset, ledger: Ledger) -> None:
     """Whether validation can give what calibration and threshold ask for: better now than after a night of training."""
     facts, val = data.facts, data.val
-    calibration, threshold = _readout_parts(settings)
+    calibration, threshold = readout_parts(settings)
     threshold.check(facts.task, facts.class_names)
     if val is None and threshold.chooses:
         raise ConfigError(chosen_on_validation(type(threshold)))
@@ -139,12 +139,4 @@ def _check_readout(settings: Settings, data: Dataset, ledger: Ledger) -> None:
             f"calibration and threshold: threshold={threshold.name} reads probabilities, and calibration=none leaves those of what the "
             "sampler and the loss make of the classes; use calibration=prior or calibration=auto, or threshold=none"
         )
-    empty = np.zeros((0, facts.num_classes)) if facts.task == "multilabel" else np.zeros(0, np.int64)
-    labels = empty if val is None else val.labels()
-    calibration.check(ledger, labels, val.weights.cpu().numpy() if val is not None and val.weighted else None, facts.task)
-
-
-def _readout_parts(settings: Settings) -> tuple[Any, Any]:
-    trust = settings.top.trust
-    calibration = build(Calibration, settings.group("calibration"), "calibration", trust=trust)
-    return calibration, build(Threshold, settings.group("threshold"), "threshold", trust=trust)
+    calibration.check(ledger, labels_of(val, facts), None if val is None else val.given_weights, facts.task)

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from recipes.cli.readout import conformal_scores, fitted
 from recipes.cli.settings import Settings
-from recipes.config import build
-from recipes.data import Dataset, Facts, Split
-from recipes.evaluation import Calibration, Readout, Threshold, calibration_summary, class_scores, probabilities
-from recipes.evaluation.joint_fit import fit_readout
-from recipes.priors import Ledger
-from recipes.randomness import generator
+from recipes.data import Dataset
+from recipes.evaluation import Readout, calibration_summary
 from recipes.reporting.documents import write_text
 from recipes.sampling import Deferred, HardNegatives
 from recipes.training.events import Evaluation, Result
@@ -63,34 +60,6 @@ def conclude(job: Job, settings: Settings, data: Dataset, reason: str, seconds: 
         + ("" if readout.ledger.exact or readout.calibrator.kind != "prior" else ", not exact here"),
     )
     return Outcome(result, readout, conformal_scores(readout, data.val, val_NC))
-
-
-def conformal_scores(readout: Readout, val: Split | None, raw_NC: np.ndarray | None) -> dict[str, np.ndarray]:
-    """What prediction sets need of validation, from its raw logits: one array a class, by its number; empty without validation."""
-    if val is None or raw_NC is None:
-        return {}
-    task = readout.ledger.task
-    found = class_scores(probabilities(readout.logits(raw_NC), task), val.labels(), task, weights_of(val))
-    return {str(c): scores for c, scores in enumerate(found)}
-
-
-def weights_of(split: Split) -> np.ndarray | None:
-    """(N,) weights of the rows; None where all are one."""
-    return split.weights.cpu().numpy() if split.weighted else None
-
-
-def fitted(settings: Settings, facts: Facts, ledger: Ledger, val: Split | None, raw_NC: np.ndarray | None) -> Readout:
-    """Calibration and threshold as the settings have them, on validation's raw logits; without validation what needs none of it."""
-    trust = settings.top.trust
-    calibration = build(Calibration, settings.group("calibration"), "calibration", trust=trust)
-    threshold = build(Threshold, settings.group("threshold"), "threshold", trust=trust)
-    if val is None or raw_NC is None:
-        raw_NC, weights_N = np.zeros((0, facts.num_classes)), None
-        labels: np.ndarray = np.zeros((0, facts.num_classes)) if facts.task == "multilabel" else np.zeros(0, np.int64)
-    else:
-        labels, weights_N = val.labels(), weights_of(val)
-    rng = generator(settings.top.seed, "threshold")
-    return fit_readout(calibration, threshold, ledger, raw_NC, labels, facts.task, facts.class_names, weights_N, rng)
 
 
 def _compared(raw_NC: torch.Tensor, found: Evaluation, job: Job) -> dict[str, dict[str, float]]:

@@ -16,7 +16,9 @@ from recipes.errors import RecipesError, did_you_mean
 
 def main(argv: list[str]) -> None:
     """Run one command; a user's error ends with one screen of text and exit code 2."""
-    commands: dict[str, Callable[[list[str]], None]] = {"train": _train, "predict": _predict, "mine": _mine, "posthoc": _posthoc}
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "train": _train, "predict": _predict, "mine": _mine, "posthoc": _posthoc, "vectors": _vectors
+    }  # fmt: skip
     if not argv or argv[0] in ("-h", "--help"):
         print(_USAGE)  # noqa: T201
         return
@@ -33,7 +35,8 @@ _USAGE = """usage: python -m recipes <command> ...
   mine     run=<run directory> [any setting of train]: fine-tune on the negatives that a finished run takes for positive
   posthoc  run=<run directory> method=logit_adjust|tau_norm|ncm|crt|lws [tau=auto] [output=<folder>]
   predict  run=<run directory> input=<file> output=<file> [prior=<share>] [conformal=class_conditional]
-           [coverage=0.9] [device=auto] [batch_size=1024] [trust=<packages>]"""
+           [coverage=0.9] [attention=true] [device=auto] [batch_size=1024] [trust=<packages>]
+  vectors  run=<run directory or fastText .bin> output=<file>.vec [trust=<packages>]: the word vectors of a model, as text"""
 
 
 def parse_pairs(cls: type, argv: list[str], usage: str) -> Any:
@@ -73,6 +76,7 @@ class PredictArguments:
     prior: str = ""
     conformal: str = ""
     coverage: str = ""
+    attention: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,14 +89,29 @@ class PosthocArguments:
     device: str = "auto"
 
 
+@dataclass(frozen=True)
+class VectorsArguments:
+    run: str
+    output: str
+    trust: str = ""
+
+
 def _predict(argv: list[str]) -> None:
     from recipes.cli.predict import predict
 
     usage = (
         "usage: predict run=<run directory> input=<file> output=<file> [prior=0.02 | prior=<class>:<share>,...]\n"
-        "  [conformal=class_conditional|marginal] [coverage=0.9] [device=auto] [batch_size=1024] [trust=<packages>]"
+        "  [conformal=class_conditional|marginal] [coverage=0.9] [attention=true] [device=auto] [batch_size=1024]\n"
+        "  [trust=<packages>]"
     )
     predict(**asdict(parse_pairs(PredictArguments, argv, usage)))
+
+
+def _vectors(argv: list[str]) -> None:
+    from recipes.cli.vectors import vectors
+
+    usage = "usage: vectors run=<run directory or fastText .bin> output=<file>.vec [trust=<packages>]"
+    vectors(**asdict(parse_pairs(VectorsArguments, argv, usage)))
 
 
 def _mine(argv: list[str]) -> None:

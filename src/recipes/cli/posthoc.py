@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from recipes.cli.conclude import conformal_scores, fitted, weights_of
 from recipes.cli.finished import Finished, continued, open_run, task_of
+from recipes.cli.readout import conformal_scores, fitted
 from recipes.data import Split
 from recipes.errors import ConfigError, did_you_mean
 from recipes.evaluation import Readout, Rule, evaluate
@@ -114,7 +114,7 @@ class _Context:
     def judged(self, variant: _Variant, split: Split) -> dict[str, float]:
         facts, raw_NC = self.finished.data.facts, self.raw(variant.model, split)
         logits_NC, decided = variant.readout.logits(raw_NC), variant.readout.decide(raw_NC)
-        return evaluate(logits_NC, split.labels(), facts.task, facts.class_names, weights_of(split), decided)[0]
+        return evaluate(logits_NC, split.labels(), facts.task, facts.class_names, split.given_weights, decided)[0]
 
     def scores(self, variant: _Variant) -> dict[str, dict[str, float]]:
         """Metrics of validation and test, those that there are."""

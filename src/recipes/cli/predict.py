@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 import typing
 from contextlib import suppress
@@ -28,27 +29,35 @@ def predict(
     prior: str = "",
     conformal: str = "",
     coverage: str = "",
+    attention: str = "",
 ) -> None:
     """Read `input`, score every row, and write it with `prediction` and one `p_<class>` column a class to `output`.
 
     `trust` are further packages that the model's class may come from, as they are typed in training: `[mypkg]`, `a,b`. `prior` is the
     prevalence to serve, `0.02` or `spam:0.02,ham:0.98`; empty: that of the train rows. `conformal`, `class_conditional` or `marginal`, adds
     a column `set` of the classes that cannot be ruled out, which holds the true class in a share of `coverage` (0.9) of the rows.
+    `attention`, `true`, adds a column of that name: JSON pairs of each token and its weight, for models that weigh words.
 
     Raises ConfigError for arguments that do not fit the run, and DataError for input that the model cannot read or output that cannot be
     written; an existing output is replaced only when all rows are scored.
     """
     path = _output(output, input)
     kind, alpha = _sets(conformal, coverage)
+    explained = _truth("attention", attention)
     predictor = Predictor.load(
         run, device=device, prior=read_prior(prior), trust=[name.strip() for name in trust.strip("[]").split(",") if name.strip()]
     )
     predictor.batch_size = batch_size
     if kind is not None:
         predictor.check_sets(kind)
+    if explained:
+        predictor.check_attention()
     started = time.perf_counter()
     frame = read_file(input, key="input")
     added = _columns(predictor, frame, kind, alpha)
+    if explained:
+        pairs = [json.dumps([[token, round(weight, 6)] for token, weight in row], ensure_ascii=False) for row in predictor.explain(frame)]
+        added.append(pl.Series("attention", pairs, dtype=pl.String))
     write(frame.with_columns(added), path)
     if replaced := [column.name for column in added if column.name in frame.columns]:
         print(f"note: columns of the input are replaced: {', '.join(replaced)}")  # noqa: T201
@@ -90,6 +99,13 @@ def _sets(conformal: str, coverage: str) -> tuple[ConformalKind | None, float]:
         raise ConfigError("coverage: it is that of prediction sets, and none are asked for; add conformal=class_conditional")
     kind = next((kind for kind in kinds if kind == conformal), None)
     return kind, 1 - _share("coverage", coverage or "0.9")
+
+
+def _truth(key: str, text: str) -> bool:
+    """`true` or `false`; empty is false. Raises ConfigError for anything else."""
+    if text.lower() not in ("", "true", "false"):
+        raise ConfigError(f"{key}: expected true or false, got '{text}'")
+    return text.lower() == "true"
 
 
 def read_prior(text: str) -> float | dict[str, float] | None:

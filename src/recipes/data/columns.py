@@ -93,12 +93,20 @@ def take_inputs(frame: pl.DataFrame, columns: dict[str, Any], where: str) -> pl.
     if "text" in columns:
         name = columns["text"] if columns["text"] in frame.columns or frame.width != 1 else frame.columns[0]
         require_columns(frame, [name], where)
-        return frame[name].cast(pl.String).fill_null("").alias(columns["text"])
+        return as_texts(frame[name]).alias(columns["text"])
     kinds: dict[str, str] = columns["dtypes"]
     if columns.get("sparse"):
         frame = frame.with_columns(pl.lit(0.0).alias(name) for name in kinds if name not in frame.columns)
     require_columns(frame, list(kinds), where)
     return check_numbers(pl.DataFrame([conform(frame[name], kind, where) for name, kind in kinds.items()]), columns["nan"], where)
+
+
+def as_texts(column: pl.Series) -> pl.Series:
+    """A column as texts, in training and later: what is missing is empty, and blanks alone are no text either."""
+    import polars as pl
+
+    texts = column.cast(pl.String).fill_null("")
+    return texts.set(texts.str.contains(r"^\s*$"), "")
 
 
 def _check_named(frame: pl.DataFrame, named: dict[str, str | None], features: Sequence[str] | None, where: str) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from recipes.data.sources import Source
     from recipes.data.table import Tables
 
-FORMAT = 3  # raise it whenever the same settings make other arrays
+FORMAT = 4  # raise it whenever the same settings make other arrays
 
 
 @dataclass

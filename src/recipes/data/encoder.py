@@ -70,12 +70,15 @@ class Encoder:
 
 def encoder_class(modality: Modality, needs: Needs, features: Features) -> type[Encoder]:
     """The encoder that makes what a model needs from this kind of data."""
+    from recipes.data.pieces import PieceEncoder
     from recipes.data.tabular import TabularEncoder
     from recipes.data.tfidf import TfidfEncoder
     from recipes.data.tfidf_joint import JointTfidfEncoder
     from recipes.data.tokens import TokenEncoder
 
     if modality == "text":
+        if needs.tokenizer is not None:
+            return PieceEncoder
         dense = TfidfEncoder if features.tfidf_chars is None else JointTfidfEncoder
         return TokenEncoder if needs.representation == "tokens" else dense
     if needs.representation == "tokens":
@@ -89,10 +92,13 @@ def encoder_class(modality: Modality, needs: Needs, features: Features) -> type[
 
 def load_encoder(settings: dict[str, Any], arrays: Arrays) -> Encoder:
     """The encoder behind a saved state."""
+    from recipes.data.pieces import PieceEncoder
     from recipes.data.tabular import TabularEncoder
     from recipes.data.tfidf import TfidfEncoder
     from recipes.data.tfidf_joint import JointTfidfEncoder
     from recipes.data.tokens import TokenEncoder
 
-    kinds: dict[str, type[Encoder]] = {kind.kind: kind for kind in (TokenEncoder, TfidfEncoder, JointTfidfEncoder, TabularEncoder)}
+    kinds: dict[str, type[Encoder]] = {
+        kind.kind: kind for kind in (TokenEncoder, PieceEncoder, TfidfEncoder, JointTfidfEncoder, TabularEncoder)
+    }
     return kinds[settings["kind"]].from_state(settings, arrays)

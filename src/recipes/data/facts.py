@@ -43,5 +43,10 @@ class Needs:
 
     representation: Representation
     word_ngrams: int = 1  # highest order of hashed word n-grams added to each bag
-    buckets: int = 0  # hash buckets of the n-grams; 0 when word_ngrams is 1
+    buckets: int = 0  # hash buckets that all n-grams share; 0 where there are none
     form: Literal["sequence", "bag"] = "sequence"  # of tokens: padded rows in the order of the text, or flat ids without order
+    minn: int = 0  # shortest and longest hashed n-grams of the characters of a word that are added to each bag; maxn 0: none
+    maxn: int = 0
+    end: bool = False  # each bag ends with the token `</s>`
+    tokenizer: str | None = None  # content of a tokenizer.json whose pieces the model was pretrained on; None: words of train are counted
+    max_length: int | None = None  # tokens of a text that the model can read

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recipes.config.types import PositiveInt
+from recipes.data import tokenizers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,9 +14,12 @@ class Features:
     """How rows become numbers. Everything that is counted or measured is fitted on train only.
 
     Text as tokens reads the first block, text as TF-IDF (a dense model on text) the first two, tables the third.
+
+    tokenizer: word, whitespace, char, jieba, or the path of a Hugging Face tokenizer.json, which becomes the content of that file. Such a
+    file normalizes texts itself: `lowercase` is not read. Raises ConfigError for what is neither.
     """
 
-    tokenizer: Literal["word", "whitespace", "char"] = "word"
+    tokenizer: str = "word"
     lowercase: bool = True
     min_count: PositiveInt = 1
     max_vocab: PositiveInt | None = None
@@ -34,3 +38,6 @@ class Features:
     categorical: Literal["onehot", "embed"] = "onehot"
     category_min_count: PositiveInt = 2
     category_max_levels: PositiveInt | None = 100
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokenizer", tokenizers.resolve(self.tokenizer))  # frozen

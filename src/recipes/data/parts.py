@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recipes.data.columns import Asked, Roles, require_columns
+from recipes.data.columns import Asked, Roles, as_texts, require_columns
 from recipes.data.dtypes import NaN, check_numbers, conform, kind_of, missing_counts
 from recipes.data.facts import Task
 from recipes.data.labels import as_task, clean_labels, listed
@@ -116,8 +116,7 @@ def _texts(column: pl.Series, where: str) -> pl.Series:
 
     if column.dtype != pl.String and kind_of(column.dtype) is None:
         raise DataError(f"{where}: text column '{column.name}' is {column.dtype}; it must hold strings")
-    text = column.cast(pl.String).fill_null("")
-    return text.set(text.str.contains(r"^\s*$"), "")  # blanks alone are no text either
+    return as_texts(column)
 
 
 def _features(frame: pl.DataFrame, names: Sequence[str], train: pl.DataFrame, nan: NaN, where: str) -> pl.DataFrame:

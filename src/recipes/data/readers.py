@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -187,8 +188,14 @@ def _lines(file: Path, where: str) -> pl.Series:
     """The lines of a text file."""
     import polars as pl
 
-    text = malformed.decode(_content(file, where), where)
-    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    data = _content(file, where).removeprefix(b"\xef\xbb\xbf")
+    # As a table of one column it is cut without a Python string for each line; what separates columns must not occur.
+    separator = next((sign for sign in "\x1f\x1e\x1d\x1c\x01\x02" if sign.encode() not in data), None)
+    if data.strip() and separator is not None:
+        with suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            frame = pl.read_csv(data, has_header=False, separator=separator, quote_char=None, schema={TEXT: pl.String})
+            return frame[TEXT].fill_null("")
+    lines = malformed.decode(data, where).replace("\r\n", "\n").removesuffix("\n").split("\n")
     return pl.Series(lines, dtype=pl.String)
 
 

@@ -87,6 +87,11 @@ class Split:
         batch.mix_B2 = self._send(torch.from_numpy(mix))
         return batch
 
+    @property
+    def given_weights(self) -> np.ndarray | None:
+        """(N,) weights of the rows on the CPU; None where the data has none."""
+        return self.weights.cpu().numpy() if self.weighted else None
+
     def labels(self) -> np.ndarray:
         """Targets on the CPU: (N,) int64, or (N, C) float32 for multi-label."""
         return self._labels
@@ -96,6 +101,10 @@ class Split:
         if self._labels.ndim == 2:
             return (self._labels > 0).sum(0)
         return np.bincount(self._labels, minlength=self.num_classes)
+
+    def row_sizes(self, rows: np.ndarray) -> np.ndarray:
+        """(B,) int64 ids of each row; 1 where rows are all of one size."""
+        return self.store.row_sizes(rows)
 
     def by_length(self) -> np.ndarray:
         """(N,) int64 all rows, those that are padded to a similar length together; in their own order where nothing is padded."""

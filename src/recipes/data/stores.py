@@ -66,6 +66,10 @@ class Store:
         """T that a batch of these rows is padded to; 0 where nothing is padded."""
         return 0
 
+    def row_sizes(self, rows: np.ndarray) -> np.ndarray:
+        """(B,) int64 ids of each of these rows; 1 where rows are all of one size."""
+        return np.ones(len(rows), np.int64)
+
     def by_length(self) -> np.ndarray:
         """(N,) int64 rows in the order in which the least is padded."""
         return np.arange(self.rows)
@@ -142,6 +146,9 @@ class RaggedStore(Store):
         self.tensors["starts"] = torch.from_numpy(np.cumsum(lengths) - lengths)
         self.lengths = lengths  # on the host as well: sizes of a batch must not be asked of the device
         self.columns = columns
+
+    def row_sizes(self, rows: np.ndarray) -> np.ndarray:
+        return self.lengths[rows]
 
     def space(self) -> scipy.sparse.csr_matrix:
         """(N, columns) float32 TF-IDF with unit rows; of token ids, padding, the unknown word and hashed n-grams are left out."""

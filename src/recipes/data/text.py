@@ -5,26 +5,23 @@ L tokens of all rows together, N rows, V distinct tokens.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recipes.data.features import Features
+from recipes.data.tokenizers import cut
 
 if TYPE_CHECKING:
     import polars as pl
 
-# Scripts written without spaces are cut by character; elsewhere a word keeps its inner apostrophes ("don't", "n't", "l'été").
-_CUT = r"\p{Han}\p{Hiragana}\p{Katakana}"
-_WORD = (
-    r"\p{Nd}+(?:[.,]\p{Nd}+)+"  # 3.5, 1,000
-    rf"|[{_CUT}]"
-    rf"|[[\p{{L}}\p{{N}}_]--[{_CUT}]][[\p{{L}}\p{{M}}\p{{N}}_\x{{200c}}\x{{200d}}]--[{_CUT}]]*(?:'\p{{L}}+)*"
-    # An emoji keeps its skin tone and its joined parts; two regional letters are a flag; any other sign is a token of its own.
-    r"|\p{RI}{2}|\p{Extended_Pictographic}[\x{fe0f}\p{EMod}]*(?:\x{200d}\p{Extended_Pictographic}[\x{fe0f}\p{EMod}]*)*|\S"
-)
-_PATTERNS = {"word": _WORD, "whitespace": r"\S+"}
+# Bytes of text that are cut at a time: what polars makes of them on the way is several times as large.
+_CHUNK = 4 << 20
 
 
 @dataclass
@@ -46,36 +43,92 @@ class Tokens:
         """(L,) int64 position after the last token of each token's text."""
         return np.repeat(np.cumsum(self.lengths), self.lengths)
 
-    def notes(self, name: str, features: Features) -> list[str]:
-        """What the user should hear about these texts, with counts."""
+    def ended(self, token: str) -> Tokens:
+        """The same texts, each with this token behind its last one."""
+        known = (self.types == token).arg_true().to_list()
+        types = self.types if known else self.types.extend_constant(token, 1)
+        codes = np.full(len(self.codes) + len(self.lengths), known[0] if known else len(self.types), dtype=np.int32)
+        inner = np.ones(len(codes), dtype=bool)
+        inner[np.cumsum(self.lengths + 1) - 1] = False
+        codes[inner] = self.codes
+        return Tokens(codes, self.lengths + 1, types, self.cut)
+
+    def notes(self, name: str, features: Features, most: int | None = None) -> list[str]:
+        """What the user should hear about these texts, with counts. most: tokens after which they were cut, where the model sets that."""
         if not self.cut:
             return []
-        return [f"{name}: {self.cut:,} texts are longer than features.max_length={features.max_length} tokens and were cut there"]
+        limit = f"features.max_length={features.max_length}" if most in (None, features.max_length) else f"the {most} that the model reads"
+        return [f"{name}: {self.cut:,} texts have more tokens than {limit}, and were cut there"]
 
 
 def tokenize(texts: pl.Series, features: Features) -> Tokens:
-    """Cut texts into tokens and number the distinct ones."""
+    """Cut texts into tokens and number the distinct ones.
+
+    Texts are cut a few megabytes at a time, on as many threads as there are, so that what lies between text and codes takes little memory.
+    """
     texts = texts.fill_null("")
-    if features.lowercase:
-        texts = texts.str.to_lowercase()
     if features.tokenizer == "char":
-        return _characters(texts, features.max_length)
+        return _characters(texts.str.to_lowercase() if features.lowercase else texts, features.max_length)
     import polars as pl
 
-    if features.tokenizer == "word":
-        texts = texts.str.replace_all("’", "'", literal=True)
-    lists = texts.str.extract_all(_PATTERNS[features.tokenizer])
-    lengths = lists.list.len().to_numpy().astype(np.int64)
-    cut = 0
-    if features.max_length is not None:
-        cut = int((lengths > features.max_length).sum())
-        if cut:
-            lists = lists.list.head(features.max_length)
-            lengths = np.minimum(lengths, features.max_length)
-    flat = lists.explode().drop_nulls()  # an empty list explodes to a null
+    parts, number = _chunks(texts, _CHUNK), _numbered
+    # Compiled code is worth its import, half a second, for texts that would take longer than that.
+    if features.tokenizer == "whitespace" and len(parts) > 2:
+        parts, number = _chunks(texts, _CHUNK), _numbered_by_bytes
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(parts))) as pool:
+        done = list(pool.map(partial(number, features=features), parts))
+    types = done[0].types if len(done) == 1 else pl.concat([part.types for part in done]).unique().sort()
+    rank = pl.Enum(types)
+    codes = np.empty(sum(len(part.codes) for part in done), np.int32)
+    end = 0
+    for part in done:
+        ranks = part.types.cast(rank).to_physical().to_numpy().astype(np.int32)
+        ranks.take(part.codes, out=codes[end : end + len(part.codes)], mode="clip")  # any other mode makes a copy first
+        end, part.codes = end + len(part.codes), codes[:0]
+    return Tokens(codes, np.concatenate([part.lengths for part in done]), types, sum(part.cut for part in done))
+
+
+def _chunks(texts: pl.Series, size: int) -> list[pl.Series]:
+    """Neighbouring texts of some `size` bytes together, at least one list."""
+    ends = np.cumsum(texts.str.len_bytes().to_numpy().astype(np.int64))
+    total = int(ends[-1]) if len(ends) else 0
+    places = np.searchsorted(ends, np.arange(size, total, size), side="right")
+    cuts = np.unique([0, *places.tolist(), len(texts)])
+    return [texts[a:b] for a, b in pairwise(cuts.tolist())] or [texts]
+
+
+def _numbered(texts: pl.Series, features: Features) -> Tokens:
+    """The tokens of one chunk with numbers of its own."""
+    import polars as pl
+
+    flat, lengths = cut(texts, features)
+    too_long = 0
+    if features.max_length is not None and (longer := lengths > features.max_length).any():
+        too_long = int(longer.sum())
+        starts = np.cumsum(lengths) - lengths
+        place = np.arange(len(flat)) - np.repeat(starts, lengths)
+        flat, lengths = flat.filter(pl.Series(place < features.max_length)), np.minimum(lengths, features.max_length)
     types = flat.unique().sort()
-    codes = flat.cast(pl.Enum(types)).to_physical().to_numpy().astype(np.int32)
-    return Tokens(codes, lengths, types, cut)
+    return Tokens(flat.cast(pl.Enum(types)).to_physical().to_numpy().astype(np.int32), lengths, types, too_long)
+
+
+def _numbered_by_bytes(texts: pl.Series, features: Features) -> Tokens:
+    """The same as `_numbered` for tokens between blanks, compiled."""
+    import polars as pl
+
+    from recipes.data.blanks_kernel import split
+
+    if features.lowercase:
+        texts = texts.str.to_lowercase()
+    data = "".join(texts.to_list()).encode()
+    most = np.iinfo(np.int64).max if features.max_length is None else features.max_length
+    ends = np.cumsum(texts.str.len_bytes().to_numpy().astype(np.int64))
+    codes, lengths, begins, sizes = split(np.frombuffer(data, np.uint8), ends, most)
+    types = pl.Series([data[a:b].decode() for a, b in zip(begins.tolist(), (begins + sizes).tolist(), strict=True)], dtype=pl.String)
+    order = types.arg_sort().to_numpy()
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return Tokens(rank[codes], np.minimum(lengths, most), types.gather(order), int((lengths > most).sum()))
 
 
 def _characters(texts: pl.Series, max_length: int | None) -> Tokens:

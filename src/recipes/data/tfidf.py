@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recipes.data import tokenizers
 from recipes.data.encoder import Encoder
 from recipes.data.facts import Needs
 from recipes.data.features import Features
@@ -89,7 +90,8 @@ class TfidfEncoder(Encoder):
 
     def describe(self) -> str:
         reach = f"1-{self.features.tfidf_ngrams}-grams" if self.features.tfidf_ngrams > 1 else "words"
-        return f"TF-IDF of {self.features.tokenizer} {reach}, {len(self.arrays['idf']):,} terms, {self.mean_terms:.1f} a row"
+        rule = tokenizers.describe(self.features.tokenizer)
+        return f"TF-IDF of {rule} {reach}, {len(self.arrays['idf']):,} terms, {self.mean_terms:.1f} a row"
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
         settings = {"kind": self.kind, "features": asdict(self.features), "mean_terms": self.mean_terms, "words": self.words}

@@ -5,14 +5,16 @@ L tokens of all rows together, N rows.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recipes.data import tokenizers
 from recipes.data.encoder import Encoder
 from recipes.data.facts import Needs
 from recipes.data.features import Features
+from recipes.data.ngrams import END, char_ngrams, expand, groups, hash_ngrams, in_threads, merge_rows
 from recipes.data.stores import Arrays, BagStore, SequenceStore, Store
 from recipes.errors import DataError
 
@@ -42,8 +44,13 @@ class TokenEncoder(Encoder):
     def fit(cls, data: pl.Series, features: Features, needs: Needs, rows: np.ndarray | None = None) -> tuple[Self, Store, list[str]]:
         from recipes.data.text import tokenize
 
-        tokens = tokenize(data, features)
-        counts = np.bincount(tokens.codes, minlength=len(tokens.types))
+        most = _most(features, needs)
+        tokens = tokenize(data, replace(features, max_length=most))
+        mean_length = len(tokens.codes) / len(tokens.lengths)
+        tokens = cls._ended(tokens, needs)
+        counts = np.zeros(len(tokens.types), np.int64)
+        for _, place in groups(tokens.lengths):  # NumPy counts in 64 bits: of all codes at once that would be a copy twice their size
+            counts += np.bincount(tokens.codes[place], minlength=len(counts))
         order = np.argsort(-counts, kind="stable")  # of equal counts the first in code point order
         order = order[counts[order] >= features.min_count][: features.max_vocab]
         if not len(order):
@@ -51,17 +58,17 @@ class TokenEncoder(Encoder):
                 f"train: no word occurs {features.min_count} times or more in {len(tokens.lengths)} texts, so nothing can be learnt\n"
                 f"  lower features.min_count, or check that the text column holds text"
             )
-        encoder = cls(features, needs, tokens.types.gather(order).to_list(), np.empty(0, np.int64), len(tokens.codes) / len(tokens.lengths))
-        grams = encoder._ngrams(tokens)
-        if grams is not None:
-            encoder.buckets = np.flatnonzero(np.bincount(grams[grams >= 0], minlength=1))
-        return encoder, encoder._store(tokens, grams), tokens.notes("train", features)
+        encoder = cls(features, needs, tokens.types.gather(order).to_list(), np.empty(0, np.int64), mean_length)
+        grams = _Grams.of(tokens, needs)
+        encoder.buckets = grams.filled(needs.buckets)
+        return encoder, encoder._store(tokens, grams), tokens.notes("train", features, most)
 
     def store(self, data: pl.Series, name: str = "predict", rows: np.ndarray | None = None) -> tuple[Store, list[str]]:
         from recipes.data.text import tokenize
 
-        tokens = tokenize(data, self.features)
-        return self._store(tokens, self._ngrams(tokens)), tokens.notes(name, self.features)
+        most = _most(self.features, self.needs)
+        tokens = self._ended(tokenize(data, replace(self.features, max_length=most)), self.needs)
+        return self._store(tokens, _Grams.of(tokens, self.needs)), tokens.notes(name, self.features, most)
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -71,9 +78,11 @@ class TokenEncoder(Encoder):
         return {"vocab_size": WORDS + len(self.words) + len(self.buckets), "vocabulary": self.vocabulary}
 
     def describe(self) -> str:
-        text = f"{self.features.tokenizer}, {len(self.words) + WORDS:,} ids"
-        if self.needs.word_ngrams > 1:
-            text += f" and {len(self.buckets):,} hashed {self.needs.word_ngrams}-grams"
+        text = f"{tokenizers.describe(self.features.tokenizer)}, {len(self.words) + WORDS:,} ids"
+        if len(self.buckets):
+            kinds = [f"{self.needs.word_ngrams}-grams"] * (self.needs.word_ngrams > 1)
+            kinds += [f"{self.needs.minn}- to {self.needs.maxn}-grams of characters"] * (self.needs.maxn > 0)
+            text += f" and {len(self.buckets):,} hashed {' and '.join(kinds)}"
         return f"{text}, {self.mean_length:.1f} tokens a row"
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
@@ -92,29 +101,35 @@ class TokenEncoder(Encoder):
             Features(**settings["features"]), Needs(**settings["needs"]), settings["words"], arrays["buckets"], settings["mean_length"]
         )
 
-    def _ngrams(self, tokens: Tokens) -> np.ndarray | None:
-        if self.needs.form == "sequence" or self.needs.word_ngrams < 2:
-            return None
-        from recipes.data.ngrams import hash_ngrams
+    @staticmethod
+    def _ended(tokens: Tokens, needs: Needs) -> Tokens:
+        return tokens.ended(END) if needs.end else tokens
 
-        return hash_ngrams(tokens, self.needs.word_ngrams, self.needs.buckets)
-
-    def _store(self, tokens: Tokens, grams: np.ndarray | None) -> Store:
-        ids, columns = self._lookup(tokens)[tokens.codes], len(self.words) + WORDS
+    def _store(self, tokens: Tokens, grams: _Grams) -> Store:
+        table, columns = self._lookup(tokens), len(self.words) + WORDS
         if self.needs.form == "sequence":
-            return SequenceStore(np.append(ids, np.int32(PADDING)), tokens.lengths, columns)
-        known = ids != UNKNOWN
-        ids, lengths = ids[known], _count(known, tokens.lengths)
-        if grams is not None:
-            from recipes.data.ngrams import merge_rows
+            return SequenceStore(np.append(table[tokens.codes], np.int32(PADDING)), tokens.lengths, columns)
+        # One more place than buckets, so that -1 (no n-gram begins here) finds -1 as well.
+        rows = np.full(self.needs.buckets + 1, -1, np.int32)
+        rows[self.buckets] = np.arange(columns, columns + len(self.buckets), dtype=np.int32)
+        parts = in_threads(lambda group: self._bags(tokens, grams, *group, table, rows), groups(tokens.lengths))
+        ids, lengths = ([np.empty(0, np.int32)], [np.empty(0, np.int64)]) if not parts else zip(*parts, strict=True)
+        return BagStore(np.concatenate(ids), np.concatenate(lengths), columns)
 
-            # One more place than buckets, so that -1 (no n-gram begins here) finds -1 as well.
-            table = np.full(self.needs.buckets + 1, -1, np.int32)
-            table[self.buckets] = np.arange(columns, columns + len(self.buckets), dtype=np.int32)
-            rows = table[grams]
-            seen = rows >= 0
-            ids, lengths = merge_rows(ids, lengths, rows[seen], _count(seen.sum(1), tokens.lengths))
-        return BagStore(ids, lengths, columns)
+    def _bags(
+        self, tokens: Tokens, grams: _Grams, texts: slice, place: slice, table: np.ndarray, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of some texts and their number in each: known words, then the n-grams that train has."""
+        codes, lengths = tokens.codes[place], tokens.lengths[texts]
+        ids = table[codes]
+        ids, counts = _kept(ids, ids != UNKNOWN, lengths)
+        if grams.chars is not None:
+            found, sizes = expand(codes, rows[grams.chars], grams.char_sizes)
+            ids, counts = merge_rows(ids, counts, *_kept(found, found >= 0, _count(sizes, lengths)))
+        if grams.words is not None:
+            found = rows[grams.words[place]]
+            ids, counts = merge_rows(ids, counts, *_kept(found.ravel(), found.ravel() >= 0, lengths * found.shape[1]))
+        return ids, counts
 
     def _lookup(self, tokens: Tokens) -> np.ndarray:
         """(V,) int32 id of each distinct token."""
@@ -124,9 +139,53 @@ class TokenEncoder(Encoder):
         ids = pl.Series(np.arange(WORDS, WORDS + len(words), dtype=np.int32))
         return tokens.types.replace_strict(words, ids, default=UNKNOWN, return_dtype=pl.Int32).to_numpy()
 
+    def tokens(self, data: pl.Series) -> list[list[str]]:
+        """The tokens of each text in its order, words that the vocabulary lacks included: as many as a sequence has ids."""
+        from recipes.data.text import tokenize
+
+        tokens = tokenize(data, replace(self.features, max_length=_most(self.features, self.needs)))
+        words, ends = tokens.types.gather(tokens.codes).to_list(), np.cumsum(tokens.lengths)
+        return [words[end - length : end] for end, length in zip(ends.tolist(), tokens.lengths.tolist(), strict=True)]
+
+
+def _most(features: Features, needs: Needs) -> int | None:
+    """Tokens of a text that are read: what the settings allow, and what the model can."""
+    return min((most for most in (features.max_length, needs.max_length) if most is not None), default=None)
+
+
+@dataclass
+class _Grams:
+    """Hash buckets of the n-grams of some texts."""
+
+    words: np.ndarray | None = None  # (L, order - 1) int32 by first token, -1 where there is none
+    chars: np.ndarray | None = None  # int32, of one distinct token after another
+    char_sizes: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # (V,) how many each has
+
+    @classmethod
+    def of(cls, tokens: Tokens, needs: Needs) -> _Grams:
+        grams = cls()
+        if needs.form == "bag" and needs.word_ngrams > 1:
+            grams.words = hash_ngrams(tokens, needs.word_ngrams, needs.buckets)
+        if needs.form == "bag" and needs.maxn > 0:
+            grams.chars, grams.char_sizes = char_ngrams(tokens.types.to_list(), needs.minn, needs.maxn, needs.buckets)
+        return grams
+
+    def filled(self, buckets: int) -> np.ndarray:
+        """int64 buckets in which there is an n-gram, ascending."""
+        seen = np.zeros(buckets + 1, dtype=bool)  # -1 is no bucket, and finds the last place
+        for found in (self.words, self.chars):
+            for part in () if found is None else np.array_split(found, len(found) // 2**20 + 1):
+                seen[part] = True
+        return np.flatnonzero(seen[:buckets])
+
+
+def _kept(values: np.ndarray, keep: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values that are kept, and how many of each row: `lengths` says how many there are."""
+    return values[keep], _count(keep, lengths)
+
 
 def _count(marks: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """(N,) int64 sum of `marks`, one for each token, over each row."""
+    """(N,) int64 sum of `marks` over each row, which has `lengths` of them."""
     ends = np.cumsum(lengths)
     total = np.concatenate([[0], np.cumsum(marks, dtype=np.int64)])
     return total[ends] - total[ends - lengths]

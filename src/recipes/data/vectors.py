@@ -1,17 +1,22 @@
-"""Read pretrained word vectors in text form: word2vec's and fastText's with a header line, GloVe's without.
+"""Word vectors in text form: word2vec's and fastText's files with a header line are read and written, GloVe's without one are read.
 
 V words that were found, E embedding.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from recipes.errors import ConfigError
+from recipes.errors import ConfigError, DataError
+
+_BLANK = re.compile(r"[ \t\n\v\f\r]")  # what ends a word in such a file; a no-break space does not
 
 
 class Vectors(NamedTuple):
@@ -66,3 +71,46 @@ def _numbers(parts: list[bytes], count: int) -> np.ndarray | None:
     except ValueError:
         return None
     return row if len(row) == count and np.isfinite(row).all() else None
+
+
+def is_writable(word: str) -> bool:
+    """Whether a line of a file of vectors can begin with this word."""
+    return bool(word) and not _BLANK.search(word)
+
+
+def write_vectors(path: str | Path, words: Sequence[str], rows_VE: np.ndarray) -> None:
+    """Write vectors as fastText and word2vec do: `<words> <numbers a word>`, then each word and its numbers on a line, in UTF-8.
+
+    Nine significant digits, where fastText writes five: reading gives the same float32 again. The file is there whole or not at all.
+    Raises ConfigError for a word that is empty, holds a blank or comes twice, and for a number that is not finite; DataError where the
+    disk does not take the file.
+    """
+    _check(words, rows_VE)
+    file = Path(path).expanduser()
+    partial = file.with_name(f".{file.name}.partial")
+    form = " ".join(["%s"] + ["%.9g"] * rows_VE.shape[1]) + "\n"
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n", buffering=1 << 20) as lines:
+            lines.write(f"{len(words)} {rows_VE.shape[1]}\n")
+            lines.writelines(form % (word, *row_E.tolist()) for word, row_E in zip(words, rows_VE, strict=True))
+        partial.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise DataError(f"output: {file} could not be written: {error.strerror or error}") from error
+
+
+def _check(words: Sequence[str], rows_VE: np.ndarray) -> None:
+    if len(words) != len(rows_VE):
+        raise ValueError(f"{len(words)} words and {len(rows_VE)} vectors")
+    for word in words:
+        if not is_writable(word):
+            what = "a blank, which ends a word in such a file" if word else "nothing"
+            raise ConfigError(f"vectors: the word {word!r} holds {what}; leave it out (`is_writable` tells)")
+    if len(set(words)) < len(words):
+        twice = Counter(words).most_common(1)[0][0]
+        raise ConfigError(f"vectors: {twice!r} comes twice, and readers keep one of its vectors; give each word once")
+    finite_V = np.isfinite(rows_VE).all(axis=1)
+    if not finite_V.all():
+        first = words[int(finite_V.argmin())]
+        raise ConfigError(f"vectors: {int((~finite_V).sum()):,} words have numbers that are not finite, the first {first!r}")

@@ -81,12 +81,19 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
 
 
 def load_bundle(run: str | Path) -> Bundle:
-    """Read the bundle of a run directory, or of the `model/` folder itself. Raises CheckpointError when there is none, or it is damaged."""
+    """Read the bundle of a run directory, of the `model/` folder itself, or of a fastText `.bin`.
+
+    Raises CheckpointError when there is none, or it is damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file as load_arrays
     from safetensors.torch import load_file
 
     folder = Path(run).expanduser()
+    if folder.is_file() or (folder.suffix in (".bin", ".ftz") and not folder.exists()):
+        from recipes.inference.fasttext_file import read_fasttext  # there is a bundle to make, so this module comes first
+
+        return read_fasttext(folder)
     folder = folder if (folder / "bundle.json").is_file() else folder / "model"
     if not (folder / "bundle.json").is_file():
         raise CheckpointError(

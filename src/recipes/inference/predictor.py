@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from recipes.config import build, resolve
 from recipes.data import Split
-from recipes.data.columns import take_inputs
+from recipes.data.columns import as_texts, take_inputs
 from recipes.errors import ConfigError, DataError
 from recipes.evaluation import ConformalKind, always_in, probabilities, sets
 from recipes.inference.bundle import Bundle, load_bundle
@@ -23,6 +24,8 @@ from recipes.training.scoring import score
 
 if TYPE_CHECKING:
     import polars as pl
+
+_EXPLAINED = 64  # rows at once: some models make a weight for each pair of words
 
 
 class Predictor:
@@ -109,6 +112,31 @@ class Predictor:
             return []
         return self._names(sets(probabilities(self.readout.logits(raw_NC), self.facts.task), self._nonconformity(), alpha, kind))
 
+    @torch.no_grad()
+    def explain(self, inputs: Any) -> list[list[tuple[str, float]]]:
+        """The tokens of each text with their attention weights, which sum to one over the text; none for an empty text.
+
+        inputs: as for `score`. A token that the model does not read has the weight zero. Raises ConfigError for a model that has no such
+        weights.
+        """
+        cut = getattr(self.encoder, "tokens", None)
+        if cut is None:
+            raise ConfigError(f"attention: {type(self.model).__name__} reads no text word by word; train a model that does: model=han")
+        data = self._inputs(inputs)
+        split = self.encoder.encode(data)
+        weights: list[list[float]] = [[]] * len(split)
+        order = split.by_length()
+        size = min(self.batch_size, _EXPLAINED)
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            for row, found_T in zip(rows.tolist(), self.model.attention(split.batch(rows)).tolist(), strict=True):
+                weights[row] = found_T
+        return [list(zip(tokens, found, strict=False)) for tokens, found in zip(cut(data), weights, strict=True)]
+
+    def check_attention(self) -> None:
+        """Raise ConfigError unless the model weighs words."""
+        self.explain([""])
+
     def check_sets(self, kind: ConformalKind) -> None:
         """Raise ConfigError where the run had no validation split, or marginal sets are asked for at another prevalence than its own."""
         if not self.conformal:
@@ -133,13 +161,17 @@ class Predictor:
         return [self.classes[c] for c in found]
 
     def _encode(self, inputs: Any) -> Split:
+        return self.encoder.encode(self._inputs(inputs))
+
+    def _inputs(self, inputs: Any) -> Any:
+        """What the encoder reads: a series of texts, or a frame of the columns that it knows."""
         frame = _frame(inputs)
         if frame is not None:
-            return self.encoder.encode(take_inputs(frame, self.columns, "input"))
+            return take_inputs(frame, self.columns, "input")
         if self.facts.modality == "tabular":
             names = ", ".join(self.columns["dtypes"])
             raise DataError(f"input: this model reads the columns {names[:200]}; give a frame, not {type(inputs).__name__}")
-        return self.encoder.encode(_texts(inputs))
+        return _texts(inputs)
 
 
 def _texts(inputs: Any) -> pl.Series:
@@ -147,7 +179,13 @@ def _texts(inputs: Any) -> pl.Series:
 
     if isinstance(inputs, str | bytes) or not isinstance(inputs, Sequence | np.ndarray | pl.Series):
         raise DataError(f"input: this model reads texts; give a list of strings or a frame, not {type(inputs).__name__}")
-    return pl.Series("text", ["" if t is None else str(t) for t in inputs], dtype=pl.String)
+    texts = ["" if t is None else str(t) for t in inputs]
+    try:
+        column = pl.Series("text", texts, dtype=pl.String)
+    except UnicodeEncodeError:  # half of a pair of surrogates is no character; JSON that was cut off between the two leaves one
+        whole = [t.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for t in texts]
+        column = pl.Series("text", whole, dtype=pl.String)
+    return as_texts(column)
 
 
 def _frame(inputs: Any) -> pl.DataFrame | None:

@@ -12,6 +12,7 @@ from recipes.losses.hinge import Hinge, SquaredHinge
 from recipes.losses.margin import LDAM, LMF
 from recipes.losses.ranking import AUCMargin, PairwiseAUC
 from recipes.losses.robust import GCE, Poly1
+from recipes.losses.sampled import HierarchicalSoftmax, NegativeSampling
 from recipes.losses.softmax import CrossEntropy, WeightedCE
 from recipes.losses.weights import class_weights
 
@@ -31,9 +32,11 @@ __all__ = [
     "Dice",
     "DistributionBalanced",
     "Focal",
+    "HierarchicalSoftmax",
     "Hinge",
     "LogitAdjusted",
     "Loss",
+    "NegativeSampling",
     "PairwiseAUC",
     "Poly1",
     "SquaredHinge",

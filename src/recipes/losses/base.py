@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recipes.data.facts import Task
 from recipes.errors import ConfigError
+from recipes.models.fused import Objective
 from recipes.priors import Declaration
 
 
@@ -48,6 +49,10 @@ class Loss(nn.Module):
     def difficulty(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
         """loss_B without class weights: what mining ranks by. The same as `forward` for a loss that has none."""
         return self(logits_BC, targets)
+
+    def objective(self) -> Objective | None:
+        """The loss, as `active` has it now, in the terms of a step without autograd; None where no kernel knows it."""
+        return None
 
     def declares(self) -> Declaration:
         """What the loss, as `active` has it now, does to the posterior that a network fits: the loss's part of the prior ledger."""

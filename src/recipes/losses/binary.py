@@ -19,6 +19,7 @@ from recipes.data.facts import Task
 from recipes.errors import ConfigError
 from recipes.losses.base import Loss
 from recipes.losses.weights import check_shapes, plain, raised, uneven
+from recipes.models.fused import Objective
 from recipes.priors import Declaration
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,10 @@ class BCE(Loss):
     def forward(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
         z, y = margins(logits_BC, targets, self.task)
         return F.binary_cross_entropy_with_logits(z, y, reduction="none").mean(dim=1)
+
+    def objective(self) -> Objective | None:
+        # The sigmoid of the margin is the softmax over the two logits.
+        return Objective("softmax" if self.task == "binary" else "sigmoid")
 
     def declares(self) -> Declaration:
         return Declaration(link="sigmoid" if self.task == "multiclass" else "softmax")
@@ -103,6 +108,14 @@ class WeightedBCE(BCE):
 
     def difficulty(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
         return super().forward(logits_BC, targets)
+
+    def objective(self) -> Objective | None:
+        if not self.active:
+            return super().objective()
+        weights_C = plain(self.pos_weight_C)
+        if self.task == "binary":
+            return Objective("softmax", weights_C=np.array([1.0, weights_C[0]]))
+        return Objective("sigmoid", positive_C=weights_C)
 
     def declares(self) -> Declaration:
         if not self.active:

@@ -17,6 +17,7 @@ from recipes.config.types import Fraction
 from recipes.data.facts import Task
 from recipes.losses.base import Loss
 from recipes.losses.weights import Weights, check_shapes, class_weights, plain, raised, uneven
+from recipes.models.fused import Objective
 from recipes.priors import Declaration
 
 
@@ -37,6 +38,9 @@ class CrossEntropy(Loss):
     def forward(self, logits_BC: Tensor, targets: Tensor) -> Tensor:
         check_shapes(logits_BC, targets)
         return F.cross_entropy(raised(logits_BC), targets, reduction="none", label_smoothing=self.label_smoothing)
+
+    def objective(self) -> Objective | None:
+        return None if self.label_smoothing else Objective("softmax")
 
     def declares(self) -> Declaration:
         return Declaration(approximate=smoothing_reason("cross_entropy", self.label_smoothing))
@@ -115,6 +119,9 @@ class WeightedCE(ClassWeighted):
 
     def unweighted(self, z_BC: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(z_BC, targets, reduction="none", label_smoothing=self.label_smoothing)
+
+    def objective(self) -> Objective | None:
+        return None if self.label_smoothing else Objective("softmax", weights_C=self.declared_weights)
 
     def declares(self) -> Declaration:
         return Declaration(weights_C=self.declared_weights, approximate=smoothing_reason("weighted_ce", self.label_smoothing))

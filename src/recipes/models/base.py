@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from recipes.data.batch import Batch
 from recipes.data.facts import Needs, Representation
+from recipes.errors import ConfigError
+from recipes.models.fused import FusedUpdate, Objective
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,6 +37,8 @@ class Model(nn.Module):
         return dict(settings)
 
     head: nn.Module  # (B, H) -> logits_BC
+    # For models that can train without autograd: (objective, threads) -> the compiled step, or why there is none for these settings.
+    fused_update: Callable[[Objective, int], FusedUpdate | str] | None = None
     frozen: bool = False  # whether the head alone is trained
 
     def embed(self, batch: Batch) -> Tensor:
@@ -68,6 +72,23 @@ class Model(nn.Module):
             for norm in batch_norms(self):
                 norm.eval()
         return self
+
+    def attention(self, batch: Batch) -> Tensor:
+        """(B, T) float: how much each word weighs in its row's answer; sums to one over the row's words, zero at padding.
+
+        Raises ConfigError for a model that has no such weights.
+        """
+        raise ConfigError(
+            f"attention: {type(self).__name__} weighs no words; train a model that does: model=han, model=transformer, "
+            "model=pretrained, or model=textrnn model.pooling=attention"
+        )
+
+    def before_step(self, step: int, steps_per_epoch: int, total_steps: int) -> None:
+        """Called before each step, with the steps done so far: what changes in the course of training, as a function of these alone."""
+
+    def lr_scales(self) -> dict[str, float]:
+        """Parameter name -> factor of its learning rate; the factor of those that are left out is 1."""
+        return {}
 
     def after_step(self) -> None:
         """Called after each optimizer update: constraints on weights (max-norm, a padding row) go here."""

@@ -15,8 +15,12 @@ from torch import Tensor, nn
 Clip = Literal["norm", "value", "agc", "none"]
 
 
-def make_clip(clip: Clip, bound: float, model: nn.Module) -> Callable[[], Tensor]:
-    """The clipping of one model, to be called between backward and step. `bound` is the largest norm, value, or ratio of `agc`."""
+def make_clip(clip: Clip, bound: float, model: nn.Module) -> Callable[[], Tensor | None]:
+    """The clipping of one model, to be called between backward and step. `bound` is the largest norm, value, or ratio of `agc`.
+
+    With `none` the norm is told where it costs little; of sparse gradients it is None, since summing them up per row takes longer than the
+    backward pass.
+    """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if clip == "norm":
         return lambda: clip_norm(parameters, bound)
@@ -25,7 +29,7 @@ def make_clip(clip: Clip, bound: float, model: nn.Module) -> Callable[[], Tensor
     if clip == "agc":
         exempt = last_layer(model)
         return lambda: clip_agc(parameters, bound, exempt)
-    return lambda: grad_norm(parameters)
+    return lambda: None if any(p.grad is not None and p.grad.is_sparse for p in parameters) else grad_norm(parameters)
 
 
 def grad_norm(parameters: Sequence[Tensor]) -> Tensor:

@@ -1,9 +1,9 @@
-"""Which parameters are decayed, and which have sparse gradients."""
+"""Which parameters are decayed, which have sparse gradients, and which learn at a rate of their own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -49,6 +49,27 @@ def parameter_groups(model: nn.Module, decay: Decay = "weights") -> Groups:
     return groups
 
 
+def split_by_rate(groups: list[dict[str, Any]], model: nn.Module, lr: float) -> list[dict[str, Any]]:
+    """Groups for a torch optimizer, cut so that each has one learning rate: `lr` times what `model.lr_scales` says, the highest first."""
+    scales: dict[str, float] = getattr(model, "lr_scales", dict)()
+    if not scales:
+        return groups
+    named = dict(model.named_parameters())
+    factors = {id(named[name]): factor for name, factor in scales.items()}
+    cut = []
+    for group in groups:
+        by_factor: dict[float, list[nn.Parameter]] = {}
+        for p in group["params"]:
+            by_factor.setdefault(factors.get(id(p), 1.0), []).append(p)
+        cut += [{**group, "params": members, "lr": lr * factor} for factor, members in by_factor.items()]
+    return sorted(cut, key=lambda group: -group["lr"])
+
+
 def sparse_modules(model: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]:
     """The embeddings whose gradient is sparse."""
     return [m for m in model.modules() if isinstance(m, _EMBEDDINGS) and m.sparse and m.weight.requires_grad]
+
+
+def auto_sparse_modules(model: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]:
+    """The embeddings that leave it to the optimizer whether their gradient is sparse."""
+    return [m for m in model.modules() if isinstance(m, _EMBEDDINGS) and getattr(m, "sparse_where_exact", False)]

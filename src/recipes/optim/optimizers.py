@@ -14,7 +14,7 @@ from recipes.config import check, check_settings, fail, resolve
 from recipes.config.check import TARGET
 from recipes.config.types import NonNegativeFloat, PositiveFloat
 from recipes.errors import ConfigError
-from recipes.optim.groups import Groups, parameter_groups, sparse_modules
+from recipes.optim.groups import Groups, auto_sparse_modules, parameter_groups, sparse_modules, split_by_rate
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def check_sam(settings: Mapping[str, Any], model_settings: Mapping[str, Any], pr
             "optimizer.sam_rho: the radius is measured on gradients as they are, and fp16's are scaled and may overflow in either pass; "
             "use trainer.precision=bf16 or fp32, or optimizer.sam_rho=null"
         )
-    if model_settings.get("sparse"):
+    if model_settings.get("sparse") is True:
         raise ConfigError(_SAM_AND_SPARSE)
 
 
@@ -100,15 +100,18 @@ def make_optimizer(settings: Mapping[str, Any], model: nn.Module, trust: Collect
     step every decayed weight w becomes sign(w) * max(|w| - lr * l1, 0), the proximal step of an L1 penalty, which makes exact zeros;
     like AdamW's decay it does not pass through the moments.
 
+    Embeddings that leave it to the optimizer have sparse gradients where the updates are the same with them (`_choose_sparse`).
     Sparse gradients: SGD without momentum, Adagrad and SparseAdam take them as they are. Beside Adam and its kin, SparseAdam updates
     those embeddings, and beside SparseAdam, Adam updates the rest. For any other optimizer the embeddings' gradients are made dense,
     by setting `sparse` of these modules to False. The log says what was chosen. Sparse gradients are never decayed.
 
-    A plain torch optimizer is returned wherever one suffices. Each group keeps its learning rate as `initial_lr`; see `set_lr`.
+    A plain torch optimizer is returned wherever one suffices. Parameters learn at the rate of the settings times their factor in the
+    model's `lr_scales`. Each group keeps its learning rate as `initial_lr`; see `set_lr`.
     """
     cls = resolve(optim.Optimizer, settings, "optimizer", trust)
     fail(check_settings(cls, settings, "optimizer", GIVEN, OWN_SETTINGS))
     chosen = _torch_settings(settings)
+    _choose_sparse(cls, settings, chosen, model)
     sparse_cls = _sparse_form(cls, chosen)
     if sparse_cls is None:
         _make_dense(cls, model)
@@ -118,14 +121,15 @@ def make_optimizer(settings: Mapping[str, Any], model: nn.Module, trust: Collect
     parts = []
     if groups.decayed or groups.plain:
         dense_cls = optim.Adam if cls is optim.SparseAdam else cls
-        parts.append(_create(dense_cls, _decay_groups(dense_cls, groups, chosen), chosen))
+        parts.append(_create(dense_cls, split_by_rate(_decay_groups(dense_cls, groups, chosen), model, _rate(dense_cls, chosen)), chosen))
         if settings.get("l1"):
             _shrink_after_step(parts[0], groups.decayed, settings["l1"])
         if dense_cls is not cls:
             log.info("optimizer: SparseAdam is for sparse gradients; Adam updates the parameters that have none")
     if groups.sparse and sparse_cls is not None:
         _silence_invariants()
-        parts.append(_create(sparse_cls, [{"params": list(groups.sparse.values())}], _for_sparse(sparse_cls, chosen)))
+        rows = split_by_rate([{"params": list(groups.sparse.values())}], model, _rate(sparse_cls, chosen))
+        parts.append(_create(sparse_cls, rows, _for_sparse(sparse_cls, chosen)))
         if sparse_cls is not cls:
             log.info("optimizer: SparseAdam updates %s, whose gradients are sparse", ", ".join(groups.sparse))
         if settings.get("decay") == "all":
@@ -138,10 +142,24 @@ def make_optimizer(settings: Mapping[str, Any], model: nn.Module, trust: Collect
     return parts[0] if len(parts) == 1 else Combined(*parts)
 
 
+def is_plain_sgd(optimizer: optim.Optimizer | Combined) -> bool:
+    """Whether an update is w -= lr * gradient and nothing else."""
+    return all(
+        type(part) is optim.SGD
+        and not part._optimizer_step_post_hooks  # where l1 is at work
+        and not any(group["momentum"] or group["weight_decay"] or group["maximize"] for group in part.param_groups)
+        for part in (optimizer.parts if isinstance(optimizer, Combined) else [optimizer])
+    )
+
+
 def set_lr(optimizer: optim.Optimizer | Combined, factor: float) -> None:
     """Set every group's learning rate to `factor` times the one from the settings."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
+
+
+def _rate(cls: type[optim.Optimizer], chosen: Mapping[str, Any]) -> float:
+    return float(chosen.get("lr", inspect.signature(cls).parameters["lr"].default))
 
 
 def _torch_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +173,18 @@ def _sparse_form(cls: type[optim.Optimizer], chosen: Mapping[str, Any]) -> type[
     if cls in (optim.Adagrad, optim.SparseAdam) or (cls is optim.SGD and not chosen.get("momentum")):
         return cls
     return optim.SparseAdam if cls in _LIKE_ADAM else None
+
+
+def _choose_sparse(cls: type[optim.Optimizer], settings: Mapping[str, Any], chosen: Mapping[str, Any], model: nn.Module) -> None:
+    """Set `sparse` of the embeddings that leave it to the optimizer: true where a row without gradient stays as it is.
+
+    That is so for SGD without momentum and Adagrad, and SparseAdam is made for it; not where these rows would be decayed, nor with
+    `sam_rho`. On CUDA it is not worth it: the device would be waited for in each backward pass, to leave the padding out.
+    """
+    decayed = settings.get("decay") == "all" and bool(chosen.get("weight_decay") or settings.get("l1"))
+    exact = _sparse_form(cls, chosen) is cls and not decayed and settings.get("sam_rho") is None
+    for module in auto_sparse_modules(model):
+        module.sparse = exact and module.weight.device.type == "cpu"
 
 
 def _make_dense(cls: type[optim.Optimizer], model: nn.Module) -> None:
@@ -208,11 +238,13 @@ def _shrink_after_step(optimizer: optim.Optimizer, decayed: list[nn.Parameter], 
     # A fused kernel may skip the step on the device when fp16 overflowed, out of the hook's sight: let the scaler decide on the host.
     optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
 
+    shrunk = {id(p) for p in decayed}
+
     @torch.no_grad()
     def shrink(optimizer: optim.Optimizer, args: Any, kwargs: Any) -> None:
-        strength = optimizer.param_groups[0]["lr"] * l1
-        for p in decayed:
-            if p.grad is not None:
-                p.copy_(nn.functional.softshrink(p, strength))
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if id(p) in shrunk and p.grad is not None:
+                    p.copy_(nn.functional.softshrink(p, group["lr"] * l1))
 
     optimizer.register_step_post_hook(shrink)

@@ -32,6 +32,7 @@ def start_block(run: RunInfo, width: int) -> RenderableType:
         ("recipe", _recipe(run)),
         ("model", f"{run.model}, {run.parameters:,} parameters"),
         ("device", f"{run.device}, {run.precision}"),
+        *([("step", run.step)] if run.step else []),
         ("steps", _steps(run)),
         ("monitor", f"{run.monitor}, {'higher' if direction(run.monitor) == 'max' else 'lower'} is better"),
         *(("note", note) for note in run.notes),

@@ -9,13 +9,13 @@ import shlex
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
 from recipes.errors import CheckpointError
 
-FORMAT = 2
+FORMAT = 3
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -26,11 +26,8 @@ def save(path: Path, state: dict[str, Any]) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Serialised in memory first: torch's own writer turns a full disk into an error that does not say so.
-        buffer = io.BytesIO()
-        torch.save({"format": FORMAT, **state}, buffer)
         with open(partial, "wb") as file:
-            file.write(buffer.getbuffer())
+            _write({"format": FORMAT, **state}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -43,6 +40,35 @@ def save(path: Path, state: dict[str, Any]) -> None:
             f"the checkpoint could not be written to {path}: {error.strerror or error}; {free / 2**20:,.0f} MiB are free there; {kept}. "
             f"Make room, then continue with `python train.py resume={shlex.quote(str(path.parent.parent))}`"
         ) from error
+
+
+class _Watched(io.BufferedIOBase):
+    """A file that remembers why a write failed: torch's writer makes of a full disk an error that does not say so."""
+
+    def __init__(self, file: io.BufferedWriter) -> None:
+        self.file = file
+        self.failure: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+def _write(content: dict[str, Any], file: io.BufferedWriter) -> None:
+    """Straight into the file: a copy in memory would double what a large model takes."""
+    watched = _Watched(file)
+    try:
+        torch.save(content, cast("IO[bytes]", watched))
+    except Exception:
+        if watched.failure is not None:
+            raise watched.failure from None
+        raise
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

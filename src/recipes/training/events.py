@@ -48,6 +48,7 @@ class RunInfo:
     max_epochs: float
     monitor: str
     resumed_from_step: int = 0
+    step: str = ""  # which step trains and why, where the model has more than one
 
 
 @dataclass(frozen=True)

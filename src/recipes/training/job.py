@@ -21,6 +21,7 @@ from recipes.config import Duration
 from recipes.data.batch import Batch
 from recipes.data.facts import Facts
 from recipes.data.split import Split
+from recipes.errors import NonFiniteError
 from recipes.evaluation import Readout
 from recipes.losses.base import Loss
 from recipes.models.base import Model
@@ -32,6 +33,7 @@ from recipes.training import checkpoint
 from recipes.training.balance import Balance
 from recipes.training.batchnorm import recalibrated
 from recipes.training.events import Listener
+from recipes.training.fused import FusedStep, fused_step
 from recipes.training.interrupt import Interrupt
 from recipes.training.meter import Meter
 from recipes.training.precision import Precision
@@ -60,7 +62,7 @@ class Job:
     miner: Sampler
     optimizer: Any
     schedule: Schedule
-    clip: Callable[[], Tensor]  # bounds the gradients; returns their norm before that
+    clip: Callable[[], Tensor | None]  # bounds the gradients; returns their norm before that
     augment: Augment
     gather: Gather
     labels: np.ndarray  # targets of the plan's samples
@@ -85,8 +87,14 @@ class Job:
         forward = torch.compile(self.model, dynamic=True) if self.settings.compile else self.model
         s = self.settings
         args = (self.miner, self.augment, self.gather, self.precision, s.batch_size, self.seed, self.weighted)
-        self.step: Callable[[np.ndarray, int, int], Tensor] = Step(forward, self.model, self.loss, *args)
-        if self.sam_rho is not None:
+        self.step: Step | FusedStep | SharpnessAware = Step(forward, self.model, self.loss, *args)
+        fused, self.how = fused_step(self)
+        self.fused = fused is not None
+        if fused is not None:
+            self.step = fused
+            self.clip = lambda: None  # there are no gradients whose norm could be told
+            self.precision = Precision("fp32", self.gather.device)  # whatever `auto` would have chosen for autograd
+        elif self.sam_rho is not None:
             self.step = SharpnessAware(self.step, self.model, self.sam_rho, self.sam_adaptive)
         self.ema = Ema(self.model, self.settings.ema) if self.settings.ema else None
         self.meter = Meter(self.gather.device, self.settings.log_every)
@@ -147,14 +155,31 @@ class Job:
             name = type(self.sampler).__name__
             raise ValueError(f"{name}.steps_per_epoch says {self.steps_per_epoch} batches, and {name}.batches dealt {dealt}")
 
-    def begin_update(self) -> float:
-        """What changes with time: the learning rate, of which the first group's is returned, and whether the loss rebalances."""
+    def spans(self, epoch: int, skip: int) -> Iterator[list[np.ndarray]]:
+        """The windows of one epoch after the first `skip`, as many at a time as the step takes, and nothing is due in between."""
+        windows = self.windows(epoch, skip)
+        while span := list(itertools.islice(windows, self._until_due())):
+            yield span
+
+    def _until_due(self) -> int:
+        """Windows before the loop has something to do, as of the position."""
+        if self.step.span == 1:
+            return 1
+        step, starts_at = self.position.step, self.starts_at
+        periods = (self.settings.log_every, self.eval_every, self.save_every, self.steps_per_epoch)
+        left = [period - step % period for period in periods] + [self.total_steps - step]
+        return min(self.step.span, *left, starts_at - step if starts_at > step else self.step.span)
+
+    def begin_update(self, windows: int = 1) -> float:
+        """What changes with time: the learning rate (the first group's is returned; of several windows that of the last), what is trained,
+        whether the loss rebalances."""
         if self.starts_at:
             self.loss.active = self.position.step >= self.starts_at
             if self.position.step == self.starts_at:  # scores under another aim do not compete with those to come
                 self.best.forget()
                 self.stopper.forget()
-        set_lr(self.optimizer, self.schedule.factor(self.position.updates))
+        self.model.before_step(self.position.step, self.steps_per_epoch, self.total_steps)
+        set_lr(self.optimizer, self.schedule.factor(self.position.updates + windows - 1))
         return float(self.optimizer.param_groups[0]["lr"])
 
     def pace(self) -> float:
@@ -209,7 +234,7 @@ class Job:
                 # A kill between the two files, and then other arithmetic (another device or thread count) on the way here again.
                 log.warning("best.pt is of step %d, and the best evaluation was at step %d", best["step"], self.best.best_step)
             self.model.load_state_dict(best["model"])
-        else:
+        elif self.ema is not None or self.recalibrate:
             with self.as_kept():
                 kept = {name: value.clone() for name, value in self.model.state_dict().items()}
             self.model.load_state_dict(kept)
@@ -226,7 +251,17 @@ class Job:
     def is_finite(self) -> bool:
         """Whether the weights and buffers are still numbers (batch norm's statistics may not be, after a bad forward pass)."""
         tensors: list[Tensor] = [*self.model.parameters(), *self.model.buffers()]
-        return all(bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())
+        # A sum of numbers that is finite has no other among them, and takes a tenth of the time; it may also overflow.
+        return all(bool(torch.isfinite(t.sum())) or bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())
+
+    def refuse_bad_weights(self) -> None:
+        """NonFiniteError where a step that updates by itself left weights that are no numbers: no loss has shown that yet."""
+        if self.fused and not self.is_finite():
+            lr = float(self.optimizer.param_groups[0]["lr"])
+            raise NonFiniteError(
+                f"the weights after step {self.position.step} are not finite: learning rate {lr:g}\n"
+                "  usual causes: a learning rate too high (try a tenth of it), infinite class weights"
+            )
 
     def _due(self, duration: Duration | str | None, default: int) -> int:
         if duration is None:

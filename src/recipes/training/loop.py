@@ -45,29 +45,30 @@ def _train(job: Job) -> str:
     job.pace()
     while reason is None and job.position.step < job.total_steps:
         epoch, done = divmod(job.position.step, job.steps_per_epoch)
-        for window in job.windows(epoch, skip=done):
-            _update(job, window, epoch)
+        for windows in job.spans(epoch, skip=done):
+            _update(job, windows, epoch)
             reason = _after_update(job)
             if reason is not None or job.position.step >= job.total_steps:
                 break
     return reason or f"reached {job.total_steps:,} steps ({job.epoch:g} epochs), the limit"
 
 
-def _update(job: Job, window: np.ndarray, epoch: int) -> None:
-    """One step: the gradient of the window, and one update of the weights with it."""
-    lr = job.begin_update()
-    loss = job.step(window, epoch, job.position.step)
+def _update(job: Job, windows: list[np.ndarray], epoch: int) -> None:
+    """The gradient of a window, and one update of the weights with it; or the updates of several windows, where the step makes them."""
+    lr = job.begin_update(len(windows))
+    loss = job.step(windows, epoch, job.position.step)
     job.precision.unscale(job.optimizer)
     norm = job.clip()
-    job.meter.record(loss, norm, job.position.step, lr, job.gather.rows(window), skippable=job.precision.scaler is not None)
+    rows = job.gather.rows(windows[0] if len(windows) == 1 else np.concatenate(windows))
+    job.meter.record(loss, norm, job.position.step, lr, rows, len(windows), skippable=job.precision.scaler is not None)
     if job.precision.step(job.optimizer):
-        job.position.updates += 1
+        job.position.updates += len(windows)
         job.model.after_step()
         if job.ema is not None:
             job.ema.update()
     for p in job.parameters:  # zero_grad does the same at twenty times the cost, which a small model notices
         p.grad = None
-    job.position.step += 1
+    job.position.step += len(windows)
 
 
 def _after_update(job: Job) -> str | None:
@@ -81,6 +82,8 @@ def _after_update(job: Job) -> str | None:
     if job.interrupt.requested is not None:
         reason = f"interrupted by {job.interrupt.requested}"
     if step % job.save_every == 0 or last or reason is not None:
+        if job.evaluated_at != step:
+            job.refuse_bad_weights()
         with job.untimed():
             job.save()
     return reason
@@ -101,6 +104,7 @@ def _evaluate(job: Job) -> str | None:
     if job.val is None or job.evaluated_at == job.position.step:
         return None
     job.meter.settle()  # weights that are not numbers are refused before they are scored
+    job.refuse_bad_weights()
     with job.untimed():  # the rate that is shown is that of training
         _score(job, job.val)
     return job.stop_reason()
@@ -121,8 +125,9 @@ def _score(job: Job, val: Split) -> None:
 
 
 def _keep_last_good(job: Job) -> str:
-    """On the CPU the weights are still those before the bad step: save them. Else the last checkpoint is the last good state."""
-    if job.meter.immediate and job.is_finite():
+    """On the CPU the weights are still those before the bad step, unless it updated them itself: save them. Else the last checkpoint is
+    the last good state."""
+    if job.meter.immediate and not job.fused and job.is_finite():
         job.meter.flush()
         job.save()
     return f"the last good state is in {job.last_path}"

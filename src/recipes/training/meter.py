@@ -35,23 +35,29 @@ class Meter:
         if not self.immediate:
             self._buffer_2N = torch.zeros(2, capacity, device=device)
 
-    def record(self, loss: Tensor, norm: Tensor, step: int, lr: float, rows: np.ndarray, skippable: bool = False) -> None:
-        """Take in one step, before its update. `skippable`: a gradient overflow is fp16's own affair, only the loss has to be finite."""
+    def record(
+        self, loss: Tensor, norm: Tensor | None, step: int, lr: float, rows: np.ndarray, steps: int = 1, skippable: bool = False
+    ) -> None:
+        """Take in `steps` steps that have this mean loss, before their update. norm: None where there are no gradients to look at.
+
+        skippable: a gradient overflow is fp16's own affair, only the loss has to be finite.
+        """
         self.rows += len(rows)
         if self.immediate:
-            value, size = float(loss), float(norm)
+            value, size = float(loss), math.nan if norm is None else float(norm)
+            skippable = skippable or norm is None
             if not (math.isfinite(value) and (skippable or math.isfinite(size))):
-                raise _refusal(step, value, lr, size, rows)
-            self.total += value
-            self.count += 1
+                raise _refusal(step, value, lr, None if norm is None else size, rows)
+            self.total += value * steps
+            self.count += steps
             self.norm = size if math.isfinite(size) else None
             return
         if len(self._kept) == self._buffer_2N.shape[1]:
             self.settle()
         at = len(self._kept)
         self._buffer_2N[0, at] = loss.detach()
-        self._buffer_2N[1, at] = norm
-        self._kept.append(_Kept(step, lr, rows, skippable))
+        self._buffer_2N[1, at] = math.nan if norm is None else norm
+        self._kept.append(_Kept(step, lr, rows, skippable or norm is None))
 
     def settle(self) -> None:
         """Look at what is still on the device; this waits for it. NonFiniteError names the first bad step."""
@@ -82,11 +88,12 @@ class Meter:
         self.total, self.count = float(state["total"]), int(state["count"])
 
 
-def _refusal(step: int, loss: float, lr: float, norm: float, rows: np.ndarray) -> NonFiniteError:
+def _refusal(step: int, loss: float, lr: float, norm: float | None, rows: np.ndarray) -> NonFiniteError:
     what = "loss" if not math.isfinite(loss) else "gradient"
+    size = "" if norm is None else f", gradient norm {norm:g}"
     shown = ", ".join(map(str, rows[:20])) + (f", ... ({len(rows)} rows)" if len(rows) > 20 else "")
     return NonFiniteError(
-        f"the {what} of step {step} is not finite: loss {loss:g}, learning rate {lr:g}, gradient norm {norm:g}\n"
+        f"the {what} of step {step} is not finite: loss {loss:g}, learning rate {lr:g}{size}\n"
         f"  rows of the batch (of the train split): {shown}\n"
         "  usual causes: a learning rate too high (try a tenth of it), infinite class weights, fp16 (try trainer.precision=bf16), "
         "features that are not standardised"

@@ -64,7 +64,7 @@ def judge(
     loss.train(training)
     mean_loss = float((loss_N * weights_N).sum() / weights_N.sum())
     raw, labels = raw_NC.cpu().numpy(), split.labels()
-    weights = split.weights.cpu().numpy() if split.weighted else None
+    weights = split.given_weights
     logits, decided = readout.logits(raw), readout.decide(raw)
     metrics, per_class = evaluate(logits, labels, facts.task, facts.class_names, weights=weights, decided=decided)
     return Evaluation(

@@ -39,13 +39,14 @@ class Trainer:
     batch_size: PositiveInt = 128  # rows of a forward pass
     eval_batch_size: PositiveInt = 1024
     accumulate: PositiveInt = 1  # forward passes to one update: the effective batch is batch_size x accumulate
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # of the products in training; scores are computed in fp32
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     clip: Literal["norm", "value", "agc", "none"] = "norm"
     clip_value: PositiveFloat = 1.0
     ema: Annotated[float, Range(gt=0, lt=1)] | None = None  # decay of the averaged weights; null: none
     compile: bool = False
     deterministic: bool = False
+    fused: bool = True  # models that have a step without autograd train in it, where the settings allow it
     eval_every: Duration | None = None  # null: each epoch, or where epochs are short every 50 updates (25 times in a run below 1,250)
     log_every: PositiveInt = 50  # updates between two log points
     bn_recalibrate: Literal["auto"] | bool = "auto"  # batch norm's statistics from natural rows; auto: where training sees others

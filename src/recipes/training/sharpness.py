@@ -30,6 +30,8 @@ class SharpnessAware:
     the weights are as they were.
     """
 
+    span = 1  # windows a call
+
     def __init__(self, step: Callable[..., Tensor], model: nn.Module, rho: float, adaptive: bool = False) -> None:
         self.step, self.rho, self.adaptive = step, rho, adaptive
         self._weights: list[Tensor] = [p for p in model.parameters() if p.requires_grad]

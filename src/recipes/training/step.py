@@ -7,7 +7,7 @@ before the first backward pass. Hence the gradient does not depend on the cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -61,6 +61,8 @@ class Step:
     weighted: whether the rows' weights weigh the loss; they do not where the sampler deals rows by weight already.
     """
 
+    span = 1  # windows a call
+
     def __init__(
         self,
         forward: Callable[[Batch], Tensor],
@@ -79,8 +81,9 @@ class Step:
         # Without a weight column the denominator is a count, which spares the small steps a few operations.
         self._weights = gather.train.weights.cpu().numpy() if weighted else None
 
-    def __call__(self, window: np.ndarray, epoch: int, step: int) -> Tensor:
-        """Accumulate the window's gradient; returns its mean loss, detached, on the device. `step` counts the windows before this one."""
+    def __call__(self, windows: Sequence[np.ndarray], epoch: int, step: int) -> Tensor:
+        """Accumulate the gradient of one window; returns its mean loss, detached, on the device. `step` counts the windows before it."""
+        (window,) = windows
         pieces = self._pieces(window, step)
         if len(pieces) == 1:
             return self._whole(window, pieces[0](), epoch)
