@@ -231,7 +231,7 @@ def test_probability_is_the_share_of_samples_that_is_edited() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"form": "ngrams"}, "model.word_ngrams=1"),
+        ({"form": "ngrams"}, "model.word_ngrams=1 model.maxn=0"),
         ({"form": "tfidf"}, "model=textcnn"),
         ({"form": "dense"}, "augment=gaussian_noise"),
     ],

@@ -58,6 +58,11 @@ def test_refused_before_data_is_read(train: Callable, conflict: str) -> None:
 
 
 REFUSED = {
+    "edits and characters": (
+        "texts",
+        "model=fasttext model.word_ngrams=1 model.minn=2 model.maxn=3 augment=random_deletion",
+        "set model.word_ngrams=1 model.maxn=0, or use augment=mixup",
+    ),
     "explicit weights": ("table", "sampler=balanced_batch loss=weighted_ce loss.weights=[1,3]", "both together count twice; use automatic"),
     "an explicit pos_weight": ("table", "sampler=balanced_batch loss=weighted_bce loss.pos_weight=3", "or allow_double_correction=true"),
     "mixtures and row weights": ("weighted", "augment=mixup", "augment and data.weight: a mixture of two rows has no weight of its own"),

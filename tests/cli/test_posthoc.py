@@ -15,6 +15,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
 import recipes
 from recipes.cli.posthoc import logit_adjusted
+from recipes.errors import ConfigError
 
 SHORT = ("trainer.progress=off", "trainer.device=cpu", "logger=none")
 TABLE = ("data=file", "model=mlp", "model.widths=[8]", "trainer.max_epochs=12", "trainer.batch_size=64", "optimizer.lr=0.01", *SHORT)
@@ -215,6 +216,19 @@ def test_heads_that_are_trained(command: Command, runs: Callable[[str], Path], t
         ratio = after["head.weight"].numpy() / before["head.weight"].numpy()
         np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:, :1], ratio.shape), rtol=1e-4)
         assert metrics(tmp_path / "new")["monitored"] >= metrics(run)["monitored"]
+
+
+def test_a_tree_goes_on_only_over_the_class_counts_that_made_it(train_here: Callable, tmp_path: Path) -> None:
+    """Other labels on the same texts leave the features as they are, and make another tree."""
+    for name, rare in (("one", 4), ("other", 5)):
+        rows = [f"alpha {'beta' if i % 2 else 'gamma'},{'rare' if i % rare == 0 else 'ab'[i % 2]}" for i in range(60)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    typed = ["data=file", "data.val_fraction=0", "data.test_fraction=0", "data.duplicates=keep", "model=fasttext", "model.dim=4",
+             "loss=hierarchical_softmax", "trainer.max_steps=2", *SHORT]  # fmt: skip
+    train_here(tmp_path / "run", *typed, f"data.path={tmp_path / 'one.csv'}")
+    train_here(tmp_path / "again", *typed, f"data.path={tmp_path / 'one.csv'}", f"init.run={tmp_path / 'run'}")
+    with pytest.raises(ConfigError, match="has a tree of other class counts"):
+        train_here(tmp_path / "new", *typed, f"data.path={tmp_path / 'other.csv'}", f"init.run={tmp_path / 'run'}")
 
 
 def test_tau_normalisation_by_hand(command: Command, runs: Callable[[str], Path], tmp_path: Path) -> None:

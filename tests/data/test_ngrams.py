@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import polars as pl
@@ -166,6 +167,16 @@ def test_tokens_of_chunks_are_numbered_as_one(chunk: int, monkeypatch: pytest.Mo
     assert cut.lengths.tolist() == whole.lengths.tolist()
     assert cut.types.to_list() == whole.types.to_list() == sorted(whole.types.to_list())
     assert cut.cut == whole.cut == 3
+
+
+def test_blanks_are_cut_where_numba_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, features = pl.Series([*TEXTS, "b\x00a  c", ""]), Features(tokenizer="whitespace", max_length=2)
+    monkeypatch.setattr(text_module, "_CHUNK", 7)
+    compiled = tokenize(texts, features)
+    monkeypatch.setitem(sys.modules, "recipes.data.blanks_kernel", None)
+    plain = tokenize(texts, features)
+    assert plain.codes.tolist() == compiled.codes.tolist()
+    assert (plain.lengths.tolist(), plain.types.to_list(), plain.cut) == (compiled.lengths.tolist(), compiled.types.to_list(), compiled.cut)
 
 
 @settings(max_examples=50, deadline=None)

@@ -203,7 +203,8 @@ def test_predict_reads_it(tmp_path: Path) -> None:
 def test_many_rows_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = recipes.load(Model(word_ngrams=2, minn=2, maxn=3, bucket=11).save(tmp_path))
     whole = predictor.predict_proba(TEXTS)
-    monkeypatch.setattr("recipes.inference.fasttext_file._ROWS", 3)
+    monkeypatch.setattr("recipes.data.text._CHUNK", 16)
+    monkeypatch.setattr("recipes.data.ngrams._GROUP", 3)
     np.testing.assert_allclose(predictor.predict_proba(TEXTS), whole, atol=1e-6)
     assert predictor.predict_proba([]).shape == (0, 4)
 

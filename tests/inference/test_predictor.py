@@ -130,10 +130,10 @@ def test_another_format_or_package_is_refused(text_run: Path, tmp_path: Path) ->
     path = shutil.copytree(text_run / "model", tmp_path / "model") / "bundle.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"format": 99}))
-    with pytest.raises(CheckpointError, match="has format 99, and this version reads format 2; it was written by a newer version"):
+    with pytest.raises(CheckpointError, match="has format 99, and this version reads format 3; it was written by a newer version"):
         recipes.load(tmp_path)
     path.write_text(json.dumps(content | {"format": 1}))
-    with pytest.raises(CheckpointError, match="has format 1, and this version reads format 2; train it again"):
+    with pytest.raises(CheckpointError, match="has format 1, and this version reads format 3; train it again"):
         recipes.load(tmp_path)
     path.write_text(json.dumps(content | {"model": {**content["model"], "_target_": "os.system"}}))
     with pytest.raises(ConfigError, match=r"trust=\[os\]"):

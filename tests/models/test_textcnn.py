@@ -57,6 +57,21 @@ def test_it_is_the_convolution_of_each_text_alone(activation: Any, widths: list[
         torch.testing.assert_close(model(batch(TEXTS)), expected, rtol=0, atol=1e-12)
 
 
+def test_a_large_training_batch_is_the_same_texts_in_small_ones() -> None:
+    """Short and long texts of a large batch go through the convolutions apart."""
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(1, len(VOCABULARY), n).tolist() for n in rng.integers(0, 30, 70)]
+    gradients = []
+    for size in (70, 10):
+        model = textcnn(dim=6, maps=4, dropout=0.0).double().train()
+        logits = torch.cat([model(batch(texts[i : i + size])) for i in range(0, len(texts), size)])
+        weights = torch.from_numpy(np.random.default_rng(1).normal(size=(len(texts), 3)))
+        (logits * weights).sum().backward()
+        gradients.append([logits.detach(), *(p.grad for p in model.parameters())])
+    for whole, parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(whole, parts, rtol=0, atol=1e-12)
+
+
 def test_gradients_of_the_whole_model() -> None:
     model = textcnn(dim=3, maps=2, widths=[2, 3]).double().eval()
     weights = {name: p for name, p in model.named_parameters() if name != "embedding.weight"}

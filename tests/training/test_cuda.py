@@ -13,6 +13,7 @@ import torch
 from recipes.cli.assemble import assemble, read_data
 from recipes.cli.settings import read_settings
 from recipes.errors import NonFiniteError
+from recipes.inference import Predictor
 from recipes.training import checkpoint, loop
 from recipes.training.events import Listener
 from recipes.training.job import Job
@@ -111,3 +112,17 @@ def test_cuda_and_cpu_agree(make_job: Callable[..., Job]) -> None:
     one, other = (job.model.state_dict() for job in jobs)
     for name in one:
         np.testing.assert_allclose(one[name].cpu().numpy(), other[name].numpy(), rtol=2e-3, atol=2e-4)
+
+
+def test_predictions_on_cuda_are_those_of_the_cpu(text_run: Path) -> None:
+    texts = ["alpha beta", "", "iota kappa lambda of the unknown"]
+    found = [Predictor.load(text_run, device=device).predict_proba(texts) for device in ("cuda", "cpu")]
+    np.testing.assert_allclose(found[0], found[1], atol=1e-5)
+
+
+def test_attention_on_cuda_is_that_of_the_cpu(train_here: Callable[..., float], text_csv: Path, tmp_path: Path) -> None:
+    train_here(tmp_path / "han", "data=file", f"data.path={text_csv}", "model=han", "model.dim=8", "model.hidden=4", "trainer.max_steps=2",
+               "trainer.device=cpu", "trainer.progress=off")  # fmt: skip
+    one, other = (Predictor.load(tmp_path / "han", device=device).explain(["alpha beta . gamma"]) for device in ("cuda", "cpu"))
+    assert [token for token, _ in one[0]] == [token for token, _ in other[0]]
+    np.testing.assert_allclose([w for _, w in one[0]], [w for _, w in other[0]], atol=1e-5)

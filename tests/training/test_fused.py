@@ -344,6 +344,19 @@ def test_what_is_not_finite_is_refused_whichever_shows_it(job_of: MakeJob, seen:
     assert_last_is_whole(job, job_of, *common)
 
 
+def test_a_sparse_gradient_that_is_not_finite_is_refused_before_it_is_saved(job_of: MakeJob) -> None:
+    """Without clipping nobody looks at it, and the loss of its own step is that of the weights before."""
+    common = [AUTOGRAD, "trainer.batch_size=8", "trainer.checkpoint.every=4 steps"]
+    job, _ = job_of(*common)
+    assert isinstance(job.step, Step)
+    weight = job.model.embedding.weight
+    weight.register_hook(lambda gradient: gradient * torch.inf if job.position.step == 7 else gradient)
+    with pytest.raises(NonFiniteError, match="the weights after step 8 are not finite"):
+        fit(job)
+    assert checkpoint.load(job.last_path)["step"] == 4
+    assert_last_is_whole(job, job_of, *common)
+
+
 # Which step trains
 
 OBSTACLES: dict[str, tuple[list[str], str]] = {

@@ -213,7 +213,7 @@ class EDA(TextEdit):
 def _require_words(option: str, form: Form, tokenizer: Tokenizer = "word") -> None:
     """Raise ConfigError where rows are no words in the batch any more, or tokens no words."""
     instead = {
-        "ngrams": "the n-grams of this model were made from the texts as they are; set model.word_ngrams=1, or choose augment=mixup",
+        "ngrams": "this model's n-grams were made from the texts as they are; set model.word_ngrams=1 model.maxn=0, or use augment=mixup",
         "tfidf": "this model reads TF-IDF, in which words are columns; use model=textcnn, or choose augment=mixup",
         "dense": "this data is a table; choose augment=gaussian_noise or augment=mixup",
     }

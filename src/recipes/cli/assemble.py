@@ -182,7 +182,7 @@ def _forms(settings: Settings, data: Dataset) -> dict[str, Any]:
     if needs.representation == "dense":
         form = "tfidf" if data.facts.sparse_features else "dense"
     elif needs.form == "bag":
-        form = "ngrams" if needs.word_ngrams > 1 else "bag"
+        form = "ngrams" if needs.buckets else "bag"
     else:
         form = "sequence"
     continuous = None

@@ -29,6 +29,11 @@ def initialise(model: Model, settings: Settings, data: Dataset) -> Ledger | None
         return None
     bundle = load_bundle(init.run)
     check_same(bundle, data, init.run, "init.run")
+    if bundle.model_settings.get("head") == "hierarchical" and (bundle.facts.class_counts != data.facts.class_counts).any():
+        raise ConfigError(
+            f"init.run: {init.run} has a tree of other class counts, so its decisions are not those of this one; "
+            "take its data, or a run with model.head=linear"
+        )
     weights = {name: w for name, w in bundle.weights.items() if not (init.reset_head and name.startswith("head."))}
     own = model.state_dict()
     wrong = [n for n in own.keys() | weights.keys() if n in weights and (n not in own or own[n].shape != weights[n].shape)]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SHIFT = 2  # piece p of the tokenizer is id p + SHIFT
-_CHUNK = 1000  # texts at a time: what the tokenizer returns of each takes a hundred times the memory of its ids
 _UNREAD = ("tokenizer", "lowercase", "min_count", "max_vocab")
 
 
@@ -56,7 +54,7 @@ class PieceEncoder(Encoder):
 
     def store(self, data: pl.Series, name: str = "predict", rows: np.ndarray | None = None) -> tuple[SequenceStore, list[str]]:
         limit, reason = self._limit()
-        ids, lengths, cut = piece_ids(data, self.content, limit)
+        ids, lengths, cut = tokenizers.piece_ids(data, self.content, limit)
         notes = [f"{name}: {cut:,} texts are longer than {limit} pieces ({reason}) and were cut there"] if cut else []
         padded = np.append(ids + np.int32(SHIFT), np.int32(0))
         return SequenceStore(padded, lengths, len(self.vocabulary)), notes
@@ -68,7 +66,7 @@ class PieceEncoder(Encoder):
     def tokens(self, data: pl.Series) -> list[list[str]]:
         """The pieces of each text, in its order, as far as the model reads them."""
         names = tokenizers.pieces(self.content)
-        ids, lengths, _ = piece_ids(data, self.content, self._limit()[0])
+        ids, lengths, _ = tokenizers.piece_ids(data, self.content, self._limit()[0])
         flat, ends = [names[i] for i in ids], np.cumsum(lengths)
         return [flat[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
 
@@ -91,23 +89,6 @@ class PieceEncoder(Encoder):
         limits = {"features.max_length": self.features.max_length, "all that the model reads": self.needs.max_length}
         given = [(limit, reason) for reason, limit in limits.items() if limit is not None]
         return min(given) if given else (None, "")
-
-
-def piece_ids(texts: pl.Series, content: str, limit: int | None = None) -> tuple[np.ndarray, np.ndarray, int]:
-    """The tokenizer's own ids, (L,) int32, the pieces of each text, (N,) int64, and how many texts were longer than `limit`."""
-    tokenizer, flat, lengths, cut = tokenizers.load(content), [], [], 0
-    texts = texts.fill_null("")
-    for start in range(0, len(texts), _CHUNK):
-        part = texts[start : start + _CHUNK].to_list()
-        rows = [encoding.ids for encoding in tokenizer.encode_batch_fast(part, add_special_tokens=False)]
-        if limit is not None:
-            cut += sum(len(row) > limit for row in rows)
-            rows = [row[:limit] for row in rows]
-        lengths.append(np.fromiter(map(len, rows), np.int64, len(rows)))
-        flat.append(np.fromiter(chain.from_iterable(rows), np.int32))
-    if not flat:
-        return np.empty(0, np.int32), np.empty(0, np.int64), 0
-    return np.concatenate(flat), np.concatenate(lengths), cut
 
 
 def surroundings(content: str) -> tuple[list[int], list[int]]:

@@ -73,8 +73,8 @@ def tokenize(texts: pl.Series, features: Features) -> Tokens:
 
     parts, number = _chunks(texts, _CHUNK), _numbered
     # Compiled code is worth its import, half a second, for texts that would take longer than that.
-    if features.tokenizer == "whitespace" and len(parts) > 2:
-        parts, number = _chunks(texts, _CHUNK), _numbered_by_bytes
+    if features.tokenizer == "whitespace" and len(parts) > 2 and _compiles():
+        number = _numbered_by_bytes
     with ThreadPoolExecutor(min(os.cpu_count() or 1, len(parts))) as pool:
         done = list(pool.map(partial(number, features=features), parts))
     types = done[0].types if len(done) == 1 else pl.concat([part.types for part in done]).unique().sort()
@@ -110,6 +110,17 @@ def _numbered(texts: pl.Series, features: Features) -> Tokens:
         flat, lengths = flat.filter(pl.Series(place < features.max_length)), np.minimum(lengths, features.max_length)
     types = flat.unique().sort()
     return Tokens(flat.cast(pl.Enum(types)).to_physical().to_numpy().astype(np.int32), lengths, types, too_long)
+
+
+def _compiles() -> bool:
+    """Whether numba works here: it needs a place for its machine code, which a system that is read-only may not have."""
+    try:
+        from recipes.data.blanks_kernel import split
+
+        split(np.frombuffer(b" ", np.uint8), np.ones(1, np.int64), 1)
+    except Exception:  # numba raises what it likes
+        return False
+    return True
 
 
 def _numbered_by_bytes(texts: pl.Series, features: Features) -> Tokens:

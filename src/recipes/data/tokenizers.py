@@ -44,6 +44,8 @@ _WORD = (
 )
 _PATTERNS = {"word": _WORD, "whitespace": r"[^ \t\n\x0b\x0c\r\x00]+"}  # fastText's blanks
 
+_TEXTS = 1000  # of a tokenizer.json at a time: what it returns of each takes a hundred times the memory of its ids
+
 # jieba's own blocks, and the longest piece of one that it is given: its Viterbi search copies a path a character, which is quadratic.
 _LONGEST = 1000
 _BLOCKS = re.compile(rf"[\u4e00-\u9fd5a-zA-Z0-9+#&._%\-]{{1,{_LONGEST}}}|[^\u4e00-\u9fd5a-zA-Z0-9+#&._%\-]+")
@@ -138,11 +140,25 @@ def _pieces(texts: pl.Series, content: str) -> tuple[pl.Series, np.ndarray]:
     """By number first, and then all strings in one gather: a Python string for each token would cost more than the tokenizer itself."""
     import polars as pl
 
-    tokenizer = load(content)
-    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(texts.to_list(), add_special_tokens=False)]
-    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-    flat = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
-    return _types(content).gather(pl.Series(flat, dtype=pl.Int64)), lengths
+    flat, lengths, _ = piece_ids(texts, content)
+    return _types(content).gather(pl.Series(flat)), lengths
+
+
+def piece_ids(texts: pl.Series, content: str, limit: int | None = None) -> tuple[np.ndarray, np.ndarray, int]:
+    """The tokenizer's own ids, (L,) int32, the pieces of each text, (N,) int64, and how many texts were longer than `limit`."""
+    tokenizer, flat, lengths, cut = load(content), [], [], 0
+    texts = texts.fill_null("")
+    for start in range(0, len(texts), _TEXTS):
+        part = texts[start : start + _TEXTS].to_list()
+        rows = [encoding.ids for encoding in tokenizer.encode_batch_fast(part, add_special_tokens=False)]
+        if limit is not None:
+            cut += sum(len(row) > limit for row in rows)
+            rows = [row[:limit] for row in rows]
+        lengths.append(np.fromiter(map(len, rows), np.int64, len(rows)))
+        flat.append(np.fromiter(chain.from_iterable(rows), np.int32))
+    if not flat:
+        return np.empty(0, np.int32), np.empty(0, np.int64), 0
+    return np.concatenate(flat), np.concatenate(lengths), cut
 
 
 @lru_cache(maxsize=4)

@@ -42,12 +42,10 @@ class TokenEncoder(Encoder):
 
     @classmethod
     def fit(cls, data: pl.Series, features: Features, needs: Needs, rows: np.ndarray | None = None) -> tuple[Self, Store, list[str]]:
-        from recipes.data.text import tokenize
-
-        most = _most(features, needs)
-        tokens = tokenize(data, replace(features, max_length=most))
-        mean_length = len(tokens.codes) / len(tokens.lengths)
-        tokens = cls._ended(tokens, needs)
+        encoder = cls(features, needs, [], np.empty(0, np.int64), 0.0)
+        tokens = encoder._cut(data)
+        encoder.mean_length = len(tokens.codes) / len(tokens.lengths)
+        tokens = encoder._ended(tokens)
         counts = np.zeros(len(tokens.types), np.int64)
         for _, place in groups(tokens.lengths):  # NumPy counts in 64 bits: of all codes at once that would be a copy twice their size
             counts += np.bincount(tokens.codes[place], minlength=len(counts))
@@ -58,17 +56,14 @@ class TokenEncoder(Encoder):
                 f"train: no word occurs {features.min_count} times or more in {len(tokens.lengths)} texts, so nothing can be learnt\n"
                 f"  lower features.min_count, or check that the text column holds text"
             )
-        encoder = cls(features, needs, tokens.types.gather(order).to_list(), np.empty(0, np.int64), mean_length)
+        encoder.words = tokens.types.gather(order).to_list()
         grams = _Grams.of(tokens, needs)
         encoder.buckets = grams.filled(needs.buckets)
-        return encoder, encoder._store(tokens, grams), tokens.notes("train", features, most)
+        return encoder, encoder._store(tokens, grams), tokens.notes("train", features, encoder._most)
 
     def store(self, data: pl.Series, name: str = "predict", rows: np.ndarray | None = None) -> tuple[Store, list[str]]:
-        from recipes.data.text import tokenize
-
-        most = _most(self.features, self.needs)
-        tokens = self._ended(tokenize(data, replace(self.features, max_length=most)), self.needs)
-        return self._store(tokens, _Grams.of(tokens, self.needs)), tokens.notes(name, self.features, most)
+        tokens = self._ended(self._cut(data))
+        return self._store(tokens, _Grams.of(tokens, self.needs)), tokens.notes(name, self.features, self._most)
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -101,9 +96,18 @@ class TokenEncoder(Encoder):
             Features(**settings["features"]), Needs(**settings["needs"]), settings["words"], arrays["buckets"], settings["mean_length"]
         )
 
-    @staticmethod
-    def _ended(tokens: Tokens, needs: Needs) -> Tokens:
-        return tokens.ended(END) if needs.end else tokens
+    @property
+    def _most(self) -> int | None:
+        """Tokens of a text that are read: what the settings allow, and what the model can."""
+        return min((most for most in (self.features.max_length, self.needs.max_length) if most is not None), default=None)
+
+    def _cut(self, data: pl.Series) -> Tokens:
+        from recipes.data.text import tokenize
+
+        return tokenize(data, replace(self.features, max_length=self._most))
+
+    def _ended(self, tokens: Tokens) -> Tokens:
+        return tokens.ended(END) if self.needs.end else tokens
 
     def _store(self, tokens: Tokens, grams: _Grams) -> Store:
         table, columns = self._lookup(tokens), len(self.words) + WORDS
@@ -112,19 +116,20 @@ class TokenEncoder(Encoder):
         # One more place than buckets, so that -1 (no n-gram begins here) finds -1 as well.
         rows = np.full(self.needs.buckets + 1, -1, np.int32)
         rows[self.buckets] = np.arange(columns, columns + len(self.buckets), dtype=np.int32)
-        parts = in_threads(lambda group: self._bags(tokens, grams, *group, table, rows), groups(tokens.lengths))
+        chars = None if grams.chars is None else rows[grams.chars]
+        parts = in_threads(lambda group: self._bags(tokens, grams, *group, table, rows, chars), groups(tokens.lengths))
         ids, lengths = ([np.empty(0, np.int32)], [np.empty(0, np.int64)]) if not parts else zip(*parts, strict=True)
         return BagStore(np.concatenate(ids), np.concatenate(lengths), columns)
 
     def _bags(
-        self, tokens: Tokens, grams: _Grams, texts: slice, place: slice, table: np.ndarray, rows: np.ndarray
+        self, tokens: Tokens, grams: _Grams, texts: slice, place: slice, table: np.ndarray, rows: np.ndarray, chars: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ids of some texts and their number in each: known words, then the n-grams that train has."""
         codes, lengths = tokens.codes[place], tokens.lengths[texts]
         ids = table[codes]
         ids, counts = _kept(ids, ids != UNKNOWN, lengths)
-        if grams.chars is not None:
-            found, sizes = expand(codes, rows[grams.chars], grams.char_sizes)
+        if chars is not None:
+            found, sizes = expand(codes, chars, grams.char_sizes)
             ids, counts = merge_rows(ids, counts, *_kept(found, found >= 0, _count(sizes, lengths)))
         if grams.words is not None:
             found = rows[grams.words[place]]
@@ -141,16 +146,9 @@ class TokenEncoder(Encoder):
 
     def tokens(self, data: pl.Series) -> list[list[str]]:
         """The tokens of each text in its order, words that the vocabulary lacks included: as many as a sequence has ids."""
-        from recipes.data.text import tokenize
-
-        tokens = tokenize(data, replace(self.features, max_length=_most(self.features, self.needs)))
+        tokens = self._cut(data)
         words, ends = tokens.types.gather(tokens.codes).to_list(), np.cumsum(tokens.lengths)
         return [words[end - length : end] for end, length in zip(ends.tolist(), tokens.lengths.tolist(), strict=True)]
-
-
-def _most(features: Features, needs: Needs) -> int | None:
-    """Tokens of a text that are read: what the settings allow, and what the model can."""
-    return min((most for most in (features.max_length, needs.max_length) if most is not None), default=None)
 
 
 @dataclass

@@ -22,7 +22,7 @@ from recipes.evaluation import Readout
 from recipes.models.base import Model
 from recipes.models.heads import ScaledHead
 
-FORMAT = 2
+FORMAT = 3
 _FACTS_IN_ENCODER = ("vocabulary", "class_counts")
 
 

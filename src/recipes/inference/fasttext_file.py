@@ -19,9 +19,8 @@ from recipes.data import Facts, Needs
 from recipes.data.facts import Task
 from recipes.data.features import Features
 from recipes.data.ngrams import END
-from recipes.data.stores import BagStore
 from recipes.data.text import Tokens
-from recipes.data.tokens import WORDS, TokenEncoder, _Grams
+from recipes.data.tokens import WORDS, TokenEncoder
 from recipes.evaluation import Readout
 from recipes.inference.bundle import Bundle
 from recipes.inference.fasttext_format import FastTextFile, damaged, read_bin
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 _PREFIX = "__label__"
-_TOKEN = r"[^ \t\n\v\f\r\x00]+"  # these alone are blanks; a no-break space or an ideographic one is part of a word
-_ROWS = 100_000  # texts that are cut at a time
 _SCORES = "loss=ns compares a label with noise, and fits no distribution"
 
 
@@ -129,27 +126,12 @@ class LineEncoder(TokenEncoder):
         super().__init__(features, needs, words, np.arange(needs.buckets, dtype=np.int64), mean_length)
         self._labels = labels
 
-    def store(self, data: pl.Series, name: str = "predict", rows: np.ndarray | None = None) -> tuple[BagStore, list[str]]:
-        parts = [self._part(data[start : start + _ROWS]) for start in range(0, max(len(data), 1), _ROWS)]
-        ids, lengths = zip(*parts, strict=True)
-        return BagStore(np.concatenate(ids), np.concatenate(lengths), len(self.words) + WORDS), []
-
-    def _part(self, data: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of some texts, (L,) int32, and their number in each, int64."""
-        tokens = self._cut(data).ended(END)
-        store = self._store(tokens, _Grams.of(tokens, self.needs))
-        assert isinstance(store, BagStore)
-        return store.tensors["ids"].numpy(), store.lengths
-
     def _cut(self, data: pl.Series) -> Tokens:
         """The words of each text before its first `</s>`."""
         import polars as pl
 
-        lists = data.fill_null("").str.extract_all(_TOKEN)
-        lengths = lists.list.len().to_numpy().astype(np.int64)
-        flat = lists.explode().drop_nulls()  # an empty list explodes to a null
-        types = flat.unique().sort()
-        codes = flat.cast(pl.Enum(types)).to_physical().to_numpy().astype(np.int32)
+        tokens = super()._cut(data)
+        types, codes, lengths = tokens.types, tokens.codes, tokens.lengths
         labels = types.is_in(pl.Series(self._labels, dtype=pl.String).implode())
         unknown = types.str.starts_with(_PREFIX)
         if unknown.any():

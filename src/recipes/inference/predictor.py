@@ -123,7 +123,7 @@ class Predictor:
         if cut is None:
             raise ConfigError(f"attention: {type(self.model).__name__} reads no text word by word; train a model that does: model=han")
         data = self._inputs(inputs)
-        split = self.encoder.encode(data)
+        split = self.encoder.encode(data).to(self.device)
         weights: list[list[float]] = [[]] * len(split)
         order = split.by_length()
         size = min(self.batch_size, _EXPLAINED)
@@ -161,7 +161,7 @@ class Predictor:
         return [self.classes[c] for c in found]
 
     def _encode(self, inputs: Any) -> Split:
-        return self.encoder.encode(self._inputs(inputs))
+        return self.encoder.encode(self._inputs(inputs)).to(self.device)
 
     def _inputs(self, inputs: Any) -> Any:
         """What the encoder reads: a series of texts, or a frame of the columns that it knows."""

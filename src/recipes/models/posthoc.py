@@ -82,7 +82,7 @@ def reinitialised(head: nn.Module) -> nn.Module:
     elif isinstance(fresh, nn.Linear):
         fresh.reset_parameters()
     else:
-        raise ConfigError(f"the head is a {type(head).__name__}, and only linear and cosine heads can start anew")
+        raise ConfigError(f"the head is a {type(head).__name__}, and only linear and cosine heads can start anew; use method=ncm")
     if fresh.bias is not None:
         fresh.bias.zero_()
     return fresh
@@ -125,7 +125,7 @@ def _class_dim(head: nn.Module, method: str) -> int:
         raise ConfigError(f"{method} changes the norms of class weights, and a cosine head divides by them; use a model with head=linear")
     if isinstance(head, nn.Linear | BagLinear):
         return 0 if isinstance(head, nn.Linear) else 1
-    raise ConfigError(f"{method} needs a linear head, and this model's is a {type(head).__name__}")
+    raise ConfigError(f"{method} needs a linear head, and this model's is a {type(head).__name__}; use method=ncm, which takes any")
 
 
 def _on_words() -> str:

@@ -49,8 +49,9 @@ def parameter_groups(model: nn.Module, decay: Decay = "weights") -> Groups:
     return groups
 
 
-def split_by_rate(groups: list[dict[str, Any]], model: nn.Module, lr: float) -> list[dict[str, Any]]:
-    """Groups for a torch optimizer, cut so that each has one learning rate: `lr` times what `model.lr_scales` says, the highest first."""
+def split_by_rate(groups: list[dict[str, Any]], model: nn.Module) -> list[dict[str, Any]]:
+    """Groups for a torch optimizer, cut so that each has one factor of the learning rate, `lr_scale`, as `model.lr_scales` says; the
+    highest first. Without scales the groups as they are."""
     scales: dict[str, float] = getattr(model, "lr_scales", dict)()
     if not scales:
         return groups
@@ -61,8 +62,8 @@ def split_by_rate(groups: list[dict[str, Any]], model: nn.Module, lr: float) -> 
         by_factor: dict[float, list[nn.Parameter]] = {}
         for p in group["params"]:
             by_factor.setdefault(factors.get(id(p), 1.0), []).append(p)
-        cut += [{**group, "params": members, "lr": lr * factor} for factor, members in by_factor.items()]
-    return sorted(cut, key=lambda group: -group["lr"])
+        cut += [{**group, "params": members, "lr_scale": factor} for factor, members in by_factor.items()]
+    return sorted(cut, key=lambda group: -group["lr_scale"])
 
 
 def sparse_modules(model: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]:

@@ -121,14 +121,14 @@ def make_optimizer(settings: Mapping[str, Any], model: nn.Module, trust: Collect
     parts = []
     if groups.decayed or groups.plain:
         dense_cls = optim.Adam if cls is optim.SparseAdam else cls
-        parts.append(_create(dense_cls, split_by_rate(_decay_groups(dense_cls, groups, chosen), model, _rate(dense_cls, chosen)), chosen))
+        parts.append(_create(dense_cls, split_by_rate(_decay_groups(dense_cls, groups, chosen), model), chosen))
         if settings.get("l1"):
             _shrink_after_step(parts[0], groups.decayed, settings["l1"])
         if dense_cls is not cls:
             log.info("optimizer: SparseAdam is for sparse gradients; Adam updates the parameters that have none")
     if groups.sparse and sparse_cls is not None:
         _silence_invariants()
-        rows = split_by_rate([{"params": list(groups.sparse.values())}], model, _rate(sparse_cls, chosen))
+        rows = split_by_rate([{"params": list(groups.sparse.values())}], model)
         parts.append(_create(sparse_cls, rows, _for_sparse(sparse_cls, chosen)))
         if sparse_cls is not cls:
             log.info("optimizer: SparseAdam updates %s, whose gradients are sparse", ", ".join(groups.sparse))
@@ -138,6 +138,7 @@ def make_optimizer(settings: Mapping[str, Any], model: nn.Module, trust: Collect
         raise ConfigError("optimizer: the model has no parameter that can be trained")
     for part in parts:
         for group in part.param_groups:
+            group["lr"] *= group.pop("lr_scale", 1.0)
             group["initial_lr"] = group["lr"]
     return parts[0] if len(parts) == 1 else Combined(*parts)
 
@@ -156,10 +157,6 @@ def set_lr(optimizer: optim.Optimizer | Combined, factor: float) -> None:
     """Set every group's learning rate to `factor` times the one from the settings."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
-
-
-def _rate(cls: type[optim.Optimizer], chosen: Mapping[str, Any]) -> float:
-    return float(chosen.get("lr", inspect.signature(cls).parameters["lr"].default))
 
 
 def _torch_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -255,8 +255,8 @@ class Job:
         return all(bool(torch.isfinite(t.sum())) or bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())
 
     def refuse_bad_weights(self) -> None:
-        """NonFiniteError where a step that updates by itself left weights that are no numbers: no loss has shown that yet."""
-        if self.fused and not self.is_finite():
+        """NonFiniteError where no gradient was looked at, and the weights are no numbers: no loss has shown that yet."""
+        if (self.fused or self.settings.clip == "none") and not self.is_finite():
             lr = float(self.optimizer.param_groups[0]["lr"])
             raise NonFiniteError(
                 f"the weights after step {self.position.step} are not finite: learning rate {lr:g}\n"

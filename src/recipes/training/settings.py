@@ -39,7 +39,7 @@ class Trainer:
     batch_size: PositiveInt = 128  # rows of a forward pass
     eval_batch_size: PositiveInt = 1024
     accumulate: PositiveInt = 1  # forward passes to one update: the effective batch is batch_size x accumulate
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # of the products in training; scores are computed in fp32
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # of the products in training; the scores at its end are computed in fp32
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     clip: Literal["norm", "value", "agc", "none"] = "norm"
     clip_value: PositiveFloat = 1.0
