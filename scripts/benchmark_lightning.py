@@ -103,7 +103,11 @@ def peer(path: str, sizes: dict[str, Any]) -> None:
 
         def forward(self, tokens_BT: Tensor) -> Tensor:
             hidden_BE1T = self.embedding(tokens_BT).transpose(1, 2).unsqueeze(2)
+            # The same model as ours: a window that reaches no word has no part in the maximum.
+            first_P = torch.arange(1 - max(sizes["widths"]), tokens_BT.shape[1])
+            closed_BP = torch.zeros(len(tokens_BT), len(first_P)).masked_fill_(first_P >= (tokens_BT > 0).sum(1, keepdim=True), -torch.inf)
             seen = [conv(hidden_BE1T) for conv in self.convolutions]
+            seen = [s + closed_BP[:, None, None, -s.shape[3] :] for s in seen]
             pooled = torch.cat([nn.functional.max_pool2d(s, (1, s.shape[3])).flatten(1) for s in seen], dim=1)
             return self.head(self.dropout(torch.relu(pooled)))
 

@@ -175,7 +175,7 @@ def test_weights_of_a_batch_larger_than_the_split() -> None:
 
 def test_notes_of_every_split() -> None:
     dataset = prepare(Fake(cache="off"), Features(max_length=2), SEQUENCE, None, 0)
-    cut = "texts have more tokens than features.max_length=2, and were cut there"
+    cut = "texts are longer than 2 tokens (features.max_length) and were cut there"
     assert dataset.notes == ["2 rows had no label", f"train: 6 {cut}", f"val: 3 {cut}", f"test: 4 {cut}"]
 
 

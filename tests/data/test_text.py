@@ -8,6 +8,7 @@ from encoder_reference import UNICODE_BLANKS, split_blanks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recipes.data.encoder import Limit
 from recipes.data.features import Features
 from recipes.data.text import tokenize
 
@@ -66,8 +67,8 @@ def test_long_texts_are_cut_and_counted(tokenizer: str) -> None:
     features = Features(tokenizer=tokenizer, max_length=3)  # type: ignore[arg-type]
     found = tokenize(pl.Series(texts), features)
     assert found.cut == sum(len(row) > 3 for row in whole)
-    assert f"{found.cut} texts" in found.notes("train", features)[0]
-    assert tokenize(pl.Series(texts), Features(tokenizer=tokenizer)).notes("train", features) == []  # type: ignore[arg-type]
+    assert f"{found.cut} texts" in Limit.of(features).notes("train", found.cut)[0]
+    assert Limit.of(features).notes("train", tokenize(pl.Series(texts), Features(tokenizer=tokenizer)).cut) == []  # type: ignore[arg-type]
 
 
 any_text = st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), max_size=6)

@@ -240,11 +240,11 @@ def test_the_encoder_reads_what_the_directory_says(directories: dict[str, str]) 
     assert case.needs.max_length == 38  # 40 positions, [CLS] and [SEP]
     assert "zzz" not in pieces
     assert case.split.store.lengths.tolist()[5] == 38
-    assert case.notes == ["train: 1 texts are longer than 38 pieces (all that the model reads) and were cut there"]
+    assert case.notes == ["train: 1 texts are longer than 38 tokens (all that the model reads) and were cut there"]
     assert Case(directories["roberta"]).needs.max_length == 37  # the first row of its positions is for padding
     assert Case(directories["bert"], max_length=10).split.store.lengths.max() == 8
     _, _, notes = PieceEncoder.fit(pl.Series(TEXTS), Features(tokenizer="char", max_length=5), case.needs)
-    assert "longer than 5 pieces (features.max_length)" in notes[0]
+    assert "longer than 5 tokens (features.max_length)" in notes[0]
     assert notes[1].startswith("features.tokenizer: not read")
     again = load_encoder(json.loads(json.dumps(case.encoder.state()[0])), {})
     np.testing.assert_array_equal(again.encode(pl.Series(TEXTS)).store.tensors["ids"], case.split.store.tensors["ids"])

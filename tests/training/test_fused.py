@@ -428,6 +428,23 @@ def test_without_the_kernel_autograd_trains_and_the_reason_is_told(job_of: MakeJ
     assert len(heard.logs) == 1
 
 
+def test_a_run_goes_on_where_the_kernel_is_missing_and_says_so(
+    job_of: MakeJob, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import recipes.models
+
+    begun, _ = job_of("trainer.max_steps=4", run_dir="run")
+    assert begun.fused
+    fit(begun)
+    state = begun.state_dict()
+    monkeypatch.delattr(recipes.models, "fasttext_kernel")
+    monkeypatch.setitem(sys.modules, "recipes.models.fasttext_kernel", None)
+    job, _ = job_of("trainer.max_steps=4", run_dir="elsewhere")
+    job.load_state_dict(state)
+    assert "the run trained in the fused step until here, and goes on by autograd" in caplog.text
+    assert all(torch.equal(a, b) for a, b in zip(weights(begun), weights(job), strict=True))
+
+
 def test_a_kernel_that_does_not_compile_is_told(job_of: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: Any) -> None:
         raise RuntimeError("no LLVM")

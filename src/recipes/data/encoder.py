@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,23 @@ from recipes.errors import ConfigError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+class Limit(NamedTuple):
+    """How many tokens of a text are read, None for all, and what says so."""
+
+    most: int | None
+    reason: str = ""
+
+    @classmethod
+    def of(cls, features: Features, needs: Needs | None = None) -> Limit:
+        """What the settings allow, and what the model can read."""
+        limits = {"features.max_length": features.max_length, "all that the model reads": needs.max_length if needs else None}
+        return min((cls(most, reason) for reason, most in limits.items() if most is not None), default=cls(None))
+
+    def notes(self, name: str, cut: int) -> list[str]:
+        """What the user should hear where `cut` texts of a split were longer."""
+        return [f"{name}: {cut:,} texts are longer than {self.most} tokens ({self.reason}) and were cut there"] if cut else []
 
 
 class Encoder:

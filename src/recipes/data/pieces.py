@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recipes.data import tokenizers
-from recipes.data.encoder import Encoder
+from recipes.data.encoder import Encoder, Limit
 from recipes.data.facts import Needs
 from recipes.data.features import Features
 from recipes.data.stores import Arrays, SequenceStore, Store
@@ -53,11 +53,10 @@ class PieceEncoder(Encoder):
         return encoder, store, notes
 
     def store(self, data: pl.Series, name: str = "predict", rows: np.ndarray | None = None) -> tuple[SequenceStore, list[str]]:
-        limit, reason = self._limit()
-        ids, lengths, cut = tokenizers.piece_ids(data, self.content, limit)
-        notes = [f"{name}: {cut:,} texts are longer than {limit} pieces ({reason}) and were cut there"] if cut else []
+        limit = Limit.of(self.features, self.needs)
+        ids, lengths, cut = tokenizers.piece_ids(data, self.content, limit.most)
         padded = np.append(ids + np.int32(SHIFT), np.int32(0))
-        return SequenceStore(padded, lengths, len(self.vocabulary)), notes
+        return SequenceStore(padded, lengths, len(self.vocabulary)), limit.notes(name, cut)
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -66,7 +65,7 @@ class PieceEncoder(Encoder):
     def tokens(self, data: pl.Series) -> list[list[str]]:
         """The pieces of each text, in its order, as far as the model reads them."""
         names = tokenizers.pieces(self.content)
-        ids, lengths, _ = tokenizers.piece_ids(data, self.content, self._limit()[0])
+        ids, lengths, _ = tokenizers.piece_ids(data, self.content, Limit.of(self.features, self.needs).most)
         flat, ends = [names[i] for i in ids], np.cumsum(lengths)
         return [flat[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
 
@@ -83,12 +82,6 @@ class PieceEncoder(Encoder):
     @classmethod
     def from_state(cls, settings: dict[str, Any], arrays: Arrays) -> Self:
         return cls(Features(**settings["features"]), Needs(**settings["needs"]), settings["mean_length"])
-
-    def _limit(self) -> tuple[int | None, str]:
-        """Pieces of a text that are read, and the setting that says so."""
-        limits = {"features.max_length": self.features.max_length, "all that the model reads": self.needs.max_length}
-        given = [(limit, reason) for reason, limit in limits.items() if limit is not None]
-        return min(given) if given else (None, "")
 
 
 def surroundings(content: str) -> tuple[list[int], list[int]]:

@@ -53,13 +53,6 @@ class Tokens:
         codes[inner] = self.codes
         return Tokens(codes, self.lengths + 1, types, self.cut)
 
-    def notes(self, name: str, features: Features, most: int | None = None) -> list[str]:
-        """What the user should hear about these texts, with counts. most: tokens after which they were cut, where the model sets that."""
-        if not self.cut:
-            return []
-        limit = f"features.max_length={features.max_length}" if most in (None, features.max_length) else f"the {most} that the model reads"
-        return [f"{name}: {self.cut:,} texts have more tokens than {limit}, and were cut there"]
-
 
 def tokenize(texts: pl.Series, features: Features) -> Tokens:
     """Cut texts into tokens and number the distinct ones.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recipes.data import tokenizers
-from recipes.data.encoder import Encoder
+from recipes.data.encoder import Encoder, Limit
 from recipes.data.facts import Needs
 from recipes.data.features import Features
 from recipes.data.stores import Arrays, BagStore, Store
@@ -71,7 +71,7 @@ class TfidfEncoder(Encoder):
         encoder = cls(features, words, arrays, 0.0)
         store = encoder._weigh(found, tokens)
         encoder.mean_terms = len(store.tensors["ids"]) / len(store)
-        return encoder, store, tokens.notes("train", features)
+        return encoder, store, Limit.of(features).notes("train", tokens.cut)
 
     def store(self, data: pl.Series, name: str = "predict", rows: np.ndarray | None = None) -> tuple[Store, list[str]]:
         import polars as pl
@@ -83,7 +83,7 @@ class TfidfEncoder(Encoder):
         for n in range(2, self.features.tfidf_ngrams + 1):
             keys = _keys(found[-1], found[0], n, tokens, len(self.words))
             found.append(_lookup(pl.Series(self.arrays[f"terms_{n}"]), pl.Series(keys)))
-        return self._weigh(found, tokens), tokens.notes(name, self.features)
+        return self._weigh(found, tokens), Limit.of(self.features).notes(name, tokens.cut)
 
     def facts(self) -> dict[str, Any]:
         return {"num_features": len(self.arrays["idf"]), "sparse_features": True}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recipes.data import tokenizers
-from recipes.data.encoder import Encoder
+from recipes.data.encoder import Encoder, Limit
 from recipes.data.facts import Needs
 from recipes.data.features import Features
 from recipes.data.ngrams import END, char_ngrams, expand, groups, hash_ngrams, in_threads, merge_rows
@@ -59,11 +59,11 @@ class TokenEncoder(Encoder):
         encoder.words = tokens.types.gather(order).to_list()
         grams = _Grams.of(tokens, needs)
         encoder.buckets = grams.filled(needs.buckets)
-        return encoder, encoder._store(tokens, grams), tokens.notes("train", features, encoder._most)
+        return encoder, encoder._store(tokens, grams), encoder._limit.notes("train", tokens.cut)
 
     def store(self, data: pl.Series, name: str = "predict", rows: np.ndarray | None = None) -> tuple[Store, list[str]]:
         tokens = self._ended(self._cut(data))
-        return self._store(tokens, _Grams.of(tokens, self.needs)), tokens.notes(name, self.features, self._most)
+        return self._store(tokens, _Grams.of(tokens, self.needs)), self._limit.notes(name, tokens.cut)
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -97,14 +97,13 @@ class TokenEncoder(Encoder):
         )
 
     @property
-    def _most(self) -> int | None:
-        """Tokens of a text that are read: what the settings allow, and what the model can."""
-        return min((most for most in (self.features.max_length, self.needs.max_length) if most is not None), default=None)
+    def _limit(self) -> Limit:
+        return Limit.of(self.features, self.needs)
 
     def _cut(self, data: pl.Series) -> Tokens:
         from recipes.data.text import tokenize
 
-        return tokenize(data, replace(self.features, max_length=self._most))
+        return tokenize(data, replace(self.features, max_length=self._limit.most))
 
     def _ended(self, tokens: Tokens) -> Tokens:
         return tokens.ended(END) if self.needs.end else tokens

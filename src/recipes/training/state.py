@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -12,6 +13,9 @@ from recipes.training.seeding import rng_state, set_rng_state
 
 if TYPE_CHECKING:
     from recipes.training.job import Job
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,6 +41,7 @@ def state_of(job: Job) -> dict[str, Any]:
         "stopper": job.stopper.state_dict(),
         "ema": job.ema.state_dict() if job.ema else [],
         "scaler": job.precision.state_dict(),
+        "fused": job.fused,
         "meter": job.meter.state_dict(),
         "loss": job.loss.state_dict(),
         "sampler": job.sampler.state_dict(),
@@ -60,7 +65,11 @@ def restore(job: Job, state: dict[str, Any]) -> None:
     job.stopper.load_state_dict(state["stopper"])
     if job.ema:
         job.ema.load_state_dict(state["ema"])
-    job.precision.load_state_dict(state["scaler"])
+    if state["fused"] != job.fused:
+        was, now = ("in the fused step", "by autograd")[:: 1 if state["fused"] else -1]
+        log.warning("resume: the run trained %s until here, and goes on %s, since this machine differs: results differ a little", was, now)
+    if not job.fused:  # which computes in fp32, whatever the run began in
+        job.precision.load_state_dict(state["scaler"])
     job.meter.load_state_dict(state["meter"])
     job.loss.load_state_dict(state["loss"])
     job.loss.active = job.position.step > job.starts_at or not job.starts_at
