@@ -167,7 +167,7 @@ def test_fasttext(write, suffix):
 
 def test_fasttext_several_labels_and_none(write):
     several = read_file(write("several.txt", "__label__a __label__b x\n__label__a y\nz\n"))
-    assert several["label"].to_list() == [["a", "b"], ["a"], []]
+    assert several["label"].to_list() == [["a", "b"], ["a"], None]  # no label, which is another thing than none of the labels
     assert read_file(write("none.txt", "just text\nand more\n")).columns == ["text"]
 
 

@@ -127,6 +127,8 @@ def test_inputs_of_a_text_model():
     assert take_inputs(pl.DataFrame({"body": [12, None]}), columns, "new.csv").to_list() == ["12", ""]
     with pytest.raises(DataError, match=r"new\.csv: there is no column 'body'; did you mean 'Body'"):
         take_inputs(pl.DataFrame({"id": [1], "Body": ["a"]}), columns, "new.csv")
+    with pytest.raises(DataError, match="there is no column 'body'"):  # a lone column of labels is no text
+        take_inputs(pl.DataFrame({"tag": ["spam"]}), {**columns, "label": "tag"}, "new.csv")
 
 
 def test_inputs_of_a_table_model():

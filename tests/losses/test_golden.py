@@ -192,7 +192,7 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(ConfigError, match="one number in"):
         focal("multilabel", alpha=[0.1, 0.2, 0.7])
     for softmax in (CrossEntropy, WeightedCE):
-        with pytest.raises(ConfigError, match="loss=bce, loss=weighted_bce or loss=focal"):
+        with pytest.raises(ConfigError, match=r"loss=bce \(loss=ova\), loss=weighted_bce or loss=focal"):
             softmax("multilabel", *([COUNTS, NAMES] if softmax is WeightedCE else []))  # type: ignore[arg-type]
 
 

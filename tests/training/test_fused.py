@@ -463,7 +463,7 @@ def test_it_can_be_turned_off(job_of: MakeJob) -> None:
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        ([], "step     fused (ready in "),
+        ([], "step     fused"),
         (["optimizer=adam"], "step     autograd; the fused step needs optimizer=sgd without momentum"),
         ([AUTOGRAD], "step     autograd (trainer.fused=false)"),
     ],

@@ -17,7 +17,8 @@ def write_status(run_dir: Path, status: Status, error: str | None = None) -> Non
     if status == "running":
         content |= {"pid": os.getpid(), "host": socket.gethostname()}
     if error and error.strip():
-        content["error"] = error.strip().splitlines()[0]
+        first, *rest = error.strip().splitlines()
+        content["error"] = f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first
     try:
         (run_dir / "status.json").write_text(json.dumps(content), encoding="utf-8")
     except OSError:

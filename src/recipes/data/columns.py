@@ -85,13 +85,14 @@ def find_roles(frame: pl.DataFrame, asked: Asked, where: str) -> Roles:
 def take_inputs(frame: pl.DataFrame, columns: dict[str, Any], where: str) -> pl.Series | pl.DataFrame:
     """What a model trained on `columns` (of `Tables`) reads of a table: the texts, or the feature columns as they were typed in train.
 
-    A table with a single column is read as the texts whatever the column is called. Raises DataError for a missing column, a
-    value of another kind, and a number that is not finite (NaN as `data.nan` says).
+    A table with a single column is read as the texts whatever it is called, but for the label's name. Raises DataError for a missing
+    column, a value of another kind, and a number that is not finite (NaN as `data.nan` says).
     """
     import polars as pl
 
     if "text" in columns:
-        name = columns["text"] if columns["text"] in frame.columns or frame.width != 1 else frame.columns[0]
+        alone = frame.width == 1 and frame.columns[0] != columns.get("label")
+        name = frame.columns[0] if alone else columns["text"]
         require_columns(frame, [name], where)
         return as_texts(frame[name]).alias(columns["text"])
     kinds: dict[str, str] = columns["dtypes"]

@@ -138,6 +138,8 @@ def _fasttext(file: Path, where: str) -> pl.DataFrame:
     labels = lines.str.extract_all(rf"(?:^|\s){_PREFIX}\S+")
     text = lines.str.replace_all(rf"(?:^|\s){_PREFIX}\S+", "").str.strip_chars()
     names = labels.list.eval(pl.element().str.strip_chars().str.strip_prefix(_PREFIX))
+    # A line without a label is a row without one, among lines with several labels as well.
+    names = names.set(names.list.len() == 0, None) if names.list.len().max() else names
     return pl.DataFrame({TEXT: text, **_label_column(names)})
 
 

@@ -37,7 +37,7 @@ class Loss(nn.Module):
         if task not in self.tasks:
             others = "loss=cross_entropy or loss=focal"
             if task == "multilabel":
-                others = "loss=asl, loss=db, loss=bce, loss=weighted_bce or loss=focal"
+                others = "loss=asl, loss=db, loss=bce (loss=ova), loss=weighted_bce or loss=focal"
             kind = "one class a row" if "multiclass" in self.tasks else " and ".join(self.tasks) + " tasks"
             raise ConfigError(f"loss: {type(self).__name__} is for {kind}, and this task is {task}; use {others}")
         self.task = task

@@ -142,6 +142,11 @@ def fill_from_file(rows_VE: Tensor, vocabulary: tuple[str, ...], vectors: str, b
 
 def _found(vectors: str, vocabulary: tuple[str, ...]) -> Vectors:
     found = read_vectors(vectors, vocabulary, "model.vectors")
+    if len(found.ids) == 0 and vectors.endswith(".bin"):
+        raise ConfigError(
+            f"model.vectors: '{vectors}' looks like fastText's binary form, and vectors are read as text; "
+            "give the .vec file that lies beside it, or write one: python scripts/vectors.py run=<.bin> output=words.vec"
+        )
     if len(found.ids) == 0:
         raise ConfigError(
             f"model.vectors: '{vectors}' has none of the {_words(vocabulary)} words of the training data; "
