@@ -6,14 +6,11 @@ implementation's `Dictionary::hash`, `Dictionary::addWordNgrams` and `Dictionary
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from recipes.data.chunks import in_threads, neighbours
 from recipes.data.text import Tokens
 
 _OFFSET, _PRIME = np.uint32(2166136261), np.uint32(16777619)
@@ -21,8 +18,6 @@ _STEP = np.uint64(116049371)
 _SIGNED = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.int32).view(np.uint32).tolist()  # each byte, taken as signed
 _FEW = 32  # words for which Python, byte by byte, is faster than one call a byte for all of them
 _GROUP = 1 << 16  # tokens
-A = TypeVar("A")
-R = TypeVar("R")
 END = "</s>"  # ends each line, and is a feature
 
 
@@ -117,16 +112,8 @@ def char_ngrams(words: Sequence[str], shortest: int, longest: int, buckets: int)
 def groups(lengths: np.ndarray) -> Iterator[tuple[slice, slice]]:
     """Neighbouring texts of some `_GROUP` tokens together, and the places of these: what is made of them on the way stays small."""
     ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    cuts = np.unique([0, *np.searchsorted(ends, np.arange(_GROUP, total, _GROUP), side="right").tolist(), len(lengths)])
-    for first, last in pairwise(cuts.tolist()):
+    for first, last in neighbours(lengths, _GROUP):
         yield slice(first, last), slice(int(ends[first] - lengths[first]), int(ends[last - 1]))
-
-
-def in_threads(function: Callable[[A], R], items: Iterable[A]) -> list[R]:
-    """The results of a function that leaves the interpreter's lock alone, as NumPy's do, for several items at once, in their order."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(function, items))
 
 
 def expand(codes: np.ndarray, flat: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,15 +5,13 @@ L tokens of all rows together, N rows, V distinct tokens.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recipes.data.chunks import in_threads, neighbours
 from recipes.data.features import Features
 from recipes.data.tokenizers import cut
 
@@ -68,8 +66,7 @@ def tokenize(texts: pl.Series, features: Features) -> Tokens:
     # Compiled code is worth its import, half a second, for texts that would take longer than that.
     if features.tokenizer == "whitespace" and len(parts) > 2 and _compiles():
         number = _numbered_by_bytes
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(parts))) as pool:
-        done = list(pool.map(partial(number, features=features), parts))
+    done = in_threads(partial(number, features=features), parts)
     types = done[0].types if len(done) == 1 else pl.concat([part.types for part in done]).unique().sort()
     rank = pl.Enum(types)
     codes = np.empty(sum(len(part.codes) for part in done), np.int32)
@@ -83,11 +80,8 @@ def tokenize(texts: pl.Series, features: Features) -> Tokens:
 
 def _chunks(texts: pl.Series, size: int) -> list[pl.Series]:
     """Neighbouring texts of some `size` bytes together, at least one list."""
-    ends = np.cumsum(texts.str.len_bytes().to_numpy().astype(np.int64))
-    total = int(ends[-1]) if len(ends) else 0
-    places = np.searchsorted(ends, np.arange(size, total, size), side="right")
-    cuts = np.unique([0, *places.tolist(), len(texts)])
-    return [texts[a:b] for a, b in pairwise(cuts.tolist())] or [texts]
+    sizes = texts.str.len_bytes().to_numpy().astype(np.int64)
+    return [texts[a:b] for a, b in neighbours(sizes, size)] or [texts]
 
 
 def _numbered(texts: pl.Series, features: Features) -> Tokens:

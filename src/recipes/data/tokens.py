@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recipes.data import tokenizers
+from recipes.data.chunks import in_threads
 from recipes.data.encoder import Encoder, Limit
 from recipes.data.facts import Needs
 from recipes.data.features import Features
-from recipes.data.ngrams import END, char_ngrams, expand, groups, hash_ngrams, in_threads, merge_rows
+from recipes.data.ngrams import END, char_ngrams, expand, groups, hash_ngrams, merge_rows
 from recipes.data.stores import Arrays, BagStore, SequenceStore, Store
 from recipes.errors import DataError
 

@@ -19,7 +19,7 @@ from recipes.data.facts import Task
 from recipes.models.embedding import Sparse, UnknownWord, WordEmbedding
 from recipes.models.heads import HeadKind
 from recipes.models.init import BiasInit, Init
-from recipes.models.sequence import Labels, SequenceModel, last_layer, spans
+from recipes.models.sequence import Labels, SequenceModel, last_layer, open_words, spans
 
 
 class DPCNN(SequenceModel):
@@ -110,7 +110,7 @@ def _convolution(channels: int, maps: int) -> nn.Conv2d:
 
 def _open(span_B: Tensor, width: int, dtype: torch.dtype) -> Tensor:
     """(B, 1, 1, P) one inside each row's span, zero behind it."""
-    return (torch.arange(width, device=span_B.device) < span_B[:, None]).to(dtype)[:, None, None]
+    return open_words(span_B, width).to(dtype)[:, None, None]
 
 
 def _closed(maps_BM1P: Tensor, open_B11P: Tensor) -> Tensor:

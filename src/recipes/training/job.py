@@ -21,7 +21,6 @@ from recipes.config import Duration
 from recipes.data.batch import Batch
 from recipes.data.facts import Facts
 from recipes.data.split import Split
-from recipes.errors import NonFiniteError
 from recipes.evaluation import Readout
 from recipes.losses.base import Loss
 from recipes.models.base import Model
@@ -35,7 +34,7 @@ from recipes.training.batchnorm import recalibrated
 from recipes.training.events import Listener
 from recipes.training.fused import FusedStep, fused_step
 from recipes.training.interrupt import Interrupt
-from recipes.training.meter import Meter
+from recipes.training.meter import Meter, all_finite, bad_weights
 from recipes.training.precision import Precision
 from recipes.training.scoring import score
 from recipes.training.settings import Trainer
@@ -89,7 +88,6 @@ class Job:
         args = (self.miner, self.augment, self.gather, self.precision, s.batch_size, self.seed, self.weighted)
         self.step: Step | FusedStep | SharpnessAware = Step(forward, self.model, self.loss, *args)
         fused, self.how = fused_step(self)
-        self.fused = fused is not None
         if fused is not None:
             self.step = fused
             self.clip = lambda: None  # there are no gradients whose norm could be told
@@ -107,6 +105,11 @@ class Job:
         self.evaluated_at = -1
         self._saved_at = -1
         self._clock = time.perf_counter()
+
+    @property
+    def fused(self) -> bool:
+        """Whether the step updates the weights by itself."""
+        return isinstance(self.step, FusedStep)
 
     @property
     def epoch(self) -> float:
@@ -250,18 +253,12 @@ class Job:
 
     def is_finite(self) -> bool:
         """Whether the weights and buffers are still numbers (batch norm's statistics may not be, after a bad forward pass)."""
-        tensors: list[Tensor] = [*self.model.parameters(), *self.model.buffers()]
-        # A sum of numbers that is finite has no other among them, and takes a tenth of the time; it may also overflow.
-        return all(bool(torch.isfinite(t.sum())) or bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())
+        return all_finite(self.model)
 
     def refuse_bad_weights(self) -> None:
         """NonFiniteError where no gradient was looked at, and the weights are no numbers: no loss has shown that yet."""
         if (self.fused or self.settings.clip == "none") and not self.is_finite():
-            lr = float(self.optimizer.param_groups[0]["lr"])
-            raise NonFiniteError(
-                f"the weights after step {self.position.step} are not finite: learning rate {lr:g}\n"
-                "  usual causes: a learning rate too high (try a tenth of it), infinite class weights"
-            )
+            raise bad_weights(self.position.step, float(self.optimizer.param_groups[0]["lr"]))
 
     def _due(self, duration: Duration | str | None, default: int) -> int:
         if duration is None:

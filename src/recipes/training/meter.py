@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recipes.errors import NonFiniteError
+
+_CAUSES = "  usual causes: a learning rate too high (try a tenth of it), infinite class weights"
 
 
 @dataclass
@@ -88,6 +90,18 @@ class Meter:
         self.total, self.count = float(state["total"]), int(state["count"])
 
 
+def all_finite(model: nn.Module) -> bool:
+    """Whether every weight and buffer is a number."""
+    tensors = (t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point())
+    # A sum of numbers that is finite has no other among them, and takes a tenth of the time; it may also overflow.
+    return all(bool(torch.isfinite(t.sum())) or bool(torch.isfinite(t).all()) for t in tensors)
+
+
+def bad_weights(step: int, lr: float) -> NonFiniteError:
+    """What to raise for weights that are no numbers after a step."""
+    return NonFiniteError(f"the weights after step {step} are not finite: learning rate {lr:g}\n{_CAUSES}")
+
+
 def _refusal(step: int, loss: float, lr: float, norm: float | None, rows: np.ndarray) -> NonFiniteError:
     what = "loss" if not math.isfinite(loss) else "gradient"
     size = "" if norm is None else f", gradient norm {norm:g}"
@@ -95,6 +109,6 @@ def _refusal(step: int, loss: float, lr: float, norm: float | None, rows: np.nda
     return NonFiniteError(
         f"the {what} of step {step} is not finite: loss {loss:g}, learning rate {lr:g}{size}\n"
         f"  rows of the batch (of the train split): {shown}\n"
-        "  usual causes: a learning rate too high (try a tenth of it), infinite class weights, fp16 (try trainer.precision=bf16), "
+        f"{_CAUSES}, fp16 (try trainer.precision=bf16), "
         "features that are not standardised"
     )
